@@ -1,0 +1,182 @@
+//! `cdcconsumer`: Debezium's changes from Kafka into Cassandra, and the commands that an operator needs beside it.
+
+mod verify;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::error::ErrorKind;
+use clap::{CommandFactory as _, Parser, Subcommand};
+use rowferry::format::Format;
+use rowferry::ops::config::{self, Cassandra, Config, Consumer};
+use rowferry::ops::service::{self, Exit, Kind, about, until_there};
+use rowferry::ops::{shutdown, telemetry};
+use rowferry::plan::route::{RouteSpec, Routes};
+use rowferry::sink::Failure;
+use rowferry::sink::cassandra::cluster::{Cluster, Login, Password, Settings, Tables};
+use rowferry::sink::postgres::{self, Postgres};
+use tokio::sync::watch;
+
+/// Keeps Cassandra tables equal to the Postgres tables that Debezium captures.
+///
+/// Every write carries a version taken from the log, so repeats and late writes change nothing. Records that cannot
+/// be applied go to the dead-letter topic with their reason. Without flags it runs against the local stack
+/// (`make up`) until it is stopped.
+#[derive(Debug, Parser)]
+#[command(
+    name = "cdcconsumer",
+    version,
+    after_help = "Examples:
+  cdcconsumer                                run until SIGTERM or Ctrl-C
+  cdcconsumer --exit-when-caught-up          apply what is there, then end with 0
+  cdcconsumer verify --within 2m             compare source and target row by row
+  cdcconsumer --set sink.cassandra.keyspace=test"
+)]
+struct Flags {
+    /// The configuration file.
+    #[arg(long, global = true, default_value = config::FILE_DEFAULT)]
+    config: PathBuf,
+    /// Overrides a setting of the file, as section.key=value. May be repeated.
+    #[arg(long = "set", value_name = "SETTING", global = true)]
+    sets: Vec<String>,
+    /// End when every partition has reached the end that it had at the start: with 0, or with 1 if one is stopped.
+    #[arg(long)]
+    exit_when_caught_up: bool,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Verify(verify::Flags),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let flags = Flags::parse();
+    if flags.command.is_some() && flags.exit_when_caught_up {
+        let text = "--exit-when-caught-up is for running, and a command does not run the pipeline";
+        Flags::command().error(ErrorKind::ArgumentConflict, text).exit();
+    }
+    match run(flags).await {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            eprintln!("cdcconsumer: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn run(flags: Flags) -> anyhow::Result<Exit> {
+    let config = match config::load_with_env(&flags.config, &flags.sets) {
+        Ok(config) => config,
+        Err(error) => {
+            eprintln!("cdcconsumer: {error}");
+            return Ok(Exit::Refused);
+        }
+    };
+    telemetry::start(&config.log)?;
+    let shutdown = shutdown::watch_signals().context("signals cannot be watched")?;
+    let ended = match &flags.command {
+        None => start(&config, &flags, shutdown).await,
+        Some(Command::Verify(asked)) => verify::run(&config, asked, shutdown).await.map(Ok),
+    };
+    ended.unwrap_or_else(Ok)
+}
+
+/// Connects, resolves the routes against the live tables, and runs. `Err` is how it ends before it could run.
+async fn start(config: &Config, flags: &Flags, shutdown: watch::Receiver<bool>) -> Result<anyhow::Result<Exit>, Exit> {
+    let (consumer, target) = sections(config)?;
+    service::check_dead_letter_topic(config, &shutdown).await?;
+    let settings = cassandra_settings(target);
+    let specs = consumer.specs();
+    let names: Vec<&str> = specs.iter().map(|spec| spec.table.as_str()).collect();
+    let (routes, sink) = until_there(&shutdown, || async {
+        let cluster = Cluster::connect(&settings).await.map_err(about("sink.cassandra"))?;
+        let tables = cluster.tables(&names).await?;
+        let routes = resolve(&specs, tables)?;
+        let sink = cluster.sink(&routes).await?;
+        Ok((Arc::new(routes), sink))
+    })
+    .await?;
+    check_identities(config, consumer, &routes).await?;
+    let kind = Kind { format: Format::Envelope, versions: true, exit_when_caught_up: flags.exit_when_caught_up };
+    Ok(service::run(config, consumer, kind, routes, sink, shutdown).await)
+}
+
+/// A row that moves is found again by its old image, which only REPLICA IDENTITY FULL brings whole (C4). Checked where
+/// the configuration says which table it is; Postgres need not be there.
+async fn check_identities(config: &Config, consumer: &Consumer, routes: &Routes) -> Result<(), Exit> {
+    let Some(source) = &config.source.postgres else { return Ok(()) };
+    // Resolved routes stand in the order of the file.
+    let routes = routes.routes.iter().zip(&consumer.routes).filter(|(route, _)| route.moves);
+    for (route, table) in routes.filter_map(|(route, written)| Some((route, written.source_table.as_ref()?))) {
+        let full = async {
+            let source = Postgres::connect(postgres::Settings::new(source.url.reveal(), "check")).await?;
+            source.has_full_identity(table).await
+        };
+        match full.await.map_err(about("source.postgres.url")) {
+            Ok(Some(true)) => {}
+            Ok(Some(false)) => {
+                return Err(refused(&format!(
+                    "route {}: its rows move when a column of the target's key changes, and \"{table}\" does not send \
+                     its old rows: ALTER TABLE {table} REPLICA IDENTITY FULL",
+                    route.name()
+                )));
+            }
+            Ok(None) => {
+                let text =
+                    format!("route {}: the source has no table \"{table}\": correct `source_table`", route.name());
+                return Err(refused(&text));
+            }
+            Err(Failure::Retry(what)) => {
+                tracing::warn!("REPLICA IDENTITY of {table} is not checked: waiting for {what}")
+            }
+            Err(Failure::Stop(why)) => return Err(refused(&why)),
+        }
+    }
+    Ok(())
+}
+
+/// What every command needs of the configuration.
+fn sections(config: &Config) -> Result<(&Consumer, &Cassandra), Exit> {
+    match (&config.cdcconsumer, &config.sink.cassandra) {
+        (Some(consumer), Some(target)) => Ok((consumer, target)),
+        _ => Err(refused("cdcconsumer needs the sections [cdcconsumer] and [sink.cassandra]")),
+    }
+}
+
+fn refused(why: &str) -> Exit {
+    tracing::error!("refused: {why}");
+    Exit::Refused
+}
+
+/// After this long a request's outcome counts as unknown, and it is sent again.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+fn cassandra_settings(target: &Cassandra) -> Settings {
+    let login = target.user.clone().zip(target.password.as_ref());
+    Settings {
+        nodes: target.nodes.clone(),
+        keyspace: target.keyspace.clone(),
+        login: login.map(|(user, password)| Login { user, password: Password::new(password.reveal()) }),
+        in_flight_max: target.in_flight_max,
+        request_timeout: REQUEST_TIMEOUT,
+        connect_timeout: CONNECT_TIMEOUT,
+    }
+}
+
+/// The routes, or everything that speaks against them at once.
+fn resolve(specs: &[RouteSpec], tables: Tables) -> Result<Routes, Failure> {
+    let mut problems = tables.problems;
+    match Routes::resolve(specs, &tables.found) {
+        Ok(routes) if problems.is_empty() => return Ok(routes),
+        Ok(_) => {}
+        Err(more) => problems.extend(more),
+    }
+    Err(Failure::Stop(problems.join("\n  ")))
+}

@@ -1,0 +1,161 @@
+//! `cdcconsumer verify`: source and target compared row by row.
+
+use std::io::Write as _;
+use std::time::Duration;
+
+use clap::Args;
+use rowferry::ops::config::{self, Config};
+use rowferry::ops::service::{Exit, until_there};
+use rowferry::plan::route::RouteSpec;
+use rowferry::sink::Failure;
+use rowferry::sink::cassandra::cluster::{Cluster, Settings};
+use rowferry::sink::postgres::{self, Postgres};
+use rowferry::verify::mapping::Mapping;
+use rowferry::verify::{Table, Verify};
+use tokio::sync::watch;
+
+use crate::{cassandra_settings, refused, resolve, sections};
+
+/// Compares Postgres with the Cassandra tables, row by row and in both directions.
+///
+/// Reads [source.postgres], [sink.cassandra] and the cdcconsumer routes, each of which names its `source_table`;
+/// writes nothing, and may run beside a pipeline that works. Both sides are streamed, at most a few pages are held in
+/// memory. What differs is looked at again after 1.5 s, and counts when the source row held still and the target
+/// still differs; a row that changes all the time is counted as unsettled.
+///
+/// Prints for each table how many rows are equal, different, missing (in Cassandra), extra (in Cassandra only, or
+/// left under an old key) and unsettled, and then the first 10 differences with both rows, column by column.
+/// THIS PRINTS VALUES OF YOUR ROWS to standard output: that is its purpose. The logs on standard error have none.
+#[derive(Debug, Args)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "Exit codes: 0 all tables are equal; 1 they are not, or it was stopped or could not read;
+64 the configuration is refused.
+
+Examples:
+  cdcconsumer verify
+  cdcconsumer verify --within 2m             give a pipeline that is behind the time to catch up
+  cdcconsumer verify --table orders --table orders_by_user"
+)]
+pub struct Flags {
+    /// A target table to compare. May be repeated; without it every routed table is compared.
+    #[arg(long = "table", value_name = "NAME")]
+    tables: Vec<String>,
+    /// Keep looking at tables that are not equal for this long: 90s, 2m, 1h. A look that has begun is finished.
+    #[arg(long, value_name = "TIME", value_parser = duration, default_value = "0s", hide_default_value = true)]
+    within: Duration,
+}
+
+/// Reads `90s`, `2m` or `1h`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let seconds = |number: &str, unit: u64| number.parse::<u32>().ok().map(|number| u64::from(number) * unit);
+    let read = match text.char_indices().last() {
+        Some((at, 's')) => seconds(&text[..at], 1),
+        Some((at, 'm')) => seconds(&text[..at], 60),
+        Some((at, 'h')) => seconds(&text[..at], 3600),
+        _ => None,
+    };
+    read.map(Duration::from_secs).ok_or_else(|| "write a whole number and a unit, as in 90s, 2m or 1h".into())
+}
+
+/// Compares the routed tables with their source, and prints what it found.
+pub async fn run(config: &Config, asked: &Flags, mut shutdown: watch::Receiver<bool>) -> Result<Exit, Exit> {
+    let (consumer, target) = sections(config)?;
+    let Some(source) = &config.source.postgres else {
+        return Err(refused("verify compares with the source: add [source.postgres] with its `url`"));
+    };
+    let chosen = chosen(&consumer.routes, &asked.tables)?;
+    let settings = cassandra_settings(target);
+    let patience = asked.within.max(VERIFY_CONNECT_PATIENCE);
+    let connected = until_there(&shutdown, || prepare(source, &settings, &chosen));
+    let prepared = match tokio::time::timeout(patience, connected).await {
+        Ok(Ok(prepared)) => prepared,
+        // It was asked to stop, and nothing is known to be equal.
+        Ok(Err(Exit::Done)) => return Err(Exit::Failed),
+        Ok(Err(exit)) => return Err(exit),
+        Err(_) => {
+            tracing::error!("Postgres or Cassandra was not there for {} s: giving up", patience.as_secs());
+            return Err(Exit::Failed);
+        }
+    };
+    let compared = tokio::select! {
+        compared = prepared.run(asked.within) => compared,
+        _ = shutdown.wait_for(|asked| *asked) => {
+            tracing::warn!("stopped before everything was compared");
+            return Err(Exit::Failed);
+        }
+    };
+    match compared {
+        Ok(report) => {
+            // Who closes standard output early still gets the exit code.
+            let _ = write!(std::io::stdout(), "{report}");
+            Ok(if report.is_equal() { Exit::Done } else { Exit::Failed })
+        }
+        Err(Failure::Retry(why) | Failure::Stop(why)) => {
+            tracing::error!("not everything was compared: {why}");
+            Err(Exit::Failed)
+        }
+    }
+}
+
+/// A route that verify was asked for, and the table its records come from.
+struct Chosen {
+    spec: RouteSpec,
+    source_table: String,
+}
+
+/// The routes into the named tables, or all of them.
+fn chosen(routes: &[config::Route], tables: &[String]) -> Result<Vec<Chosen>, Exit> {
+    let known: Vec<&str> = routes.iter().map(|route| route.table.as_str()).collect();
+    if let Some(unknown) = tables.iter().find(|table| !known.contains(&table.as_str())) {
+        return Err(refused(&format!("no route leads to a table \"{unknown}\"; routed are {}", known.join(", "))));
+    }
+    let mut problems = Vec::new();
+    let mut chosen = Vec::new();
+    for route in routes.iter().filter(|route| tables.is_empty() || tables.contains(&route.table)) {
+        let place = format!("cdcconsumer.routes, {} → {}", route.topic, route.table);
+        match &route.source_table {
+            Some(name) => chosen.push(Chosen { spec: route.spec(), source_table: name.clone() }),
+            None => problems.push(format!(
+                "{place}: verify has to know the table that the topic's records come from: add \
+                 source_table = \"schema.table\" to this route"
+            )),
+        }
+        if known.iter().filter(|table| **table == route.table).count() > 1 {
+            problems.push(format!(
+                "{place}: several routes lead to this table, and verify cannot tell whose a row is: leave it out with \
+                 --table"
+            ));
+        }
+    }
+    if problems.is_empty() { Ok(chosen) } else { Err(refused(&problems.join("\n  "))) }
+}
+
+/// Connects to both sides and maps each route, or says what speaks against it.
+async fn prepare(source: &config::Postgres, settings: &Settings, chosen: &[Chosen]) -> Result<Verify, Failure> {
+    let source = Postgres::connect(postgres::Settings::new(source.url.reveal(), "verify")).await?;
+    let cluster = Cluster::connect(settings).await?;
+    let specs: Vec<RouteSpec> = chosen.iter().map(|chosen| chosen.spec.clone()).collect();
+    let names: Vec<&str> = specs.iter().map(|spec| spec.table.as_str()).collect();
+    let routes = resolve(&specs, cluster.tables(&names).await?)?;
+    let mut problems = Vec::new();
+    let mut tables = Vec::new();
+    // Resolved routes stand in the order of what was asked for.
+    for (route, Chosen { source_table: name, .. }) in routes.routes.iter().zip(chosen) {
+        let mapped = match (source.source_table(name).await?, routes.topic(&route.topic)) {
+            (Some(described), Some(topic)) => Mapping::new(route, topic, &described),
+            _ => Err(vec![format!(
+                "route {}: the source has no table \"{name}\": correct `source_table`, or [source.postgres]",
+                route.name()
+            )]),
+        };
+        match mapped {
+            Ok(mapping) => tables.push(Table { mapping, target: cluster.reader(route).await? }),
+            Err(more) => problems.extend(more),
+        }
+    }
+    if problems.is_empty() { Ok(Verify { source, tables }) } else { Err(Failure::Stop(problems.join("\n  "))) }
+}
+
+/// How long verify waits for servers that are not there, when `--within` does not give them longer.
+const VERIFY_CONNECT_PATIENCE: Duration = Duration::from_secs(30);

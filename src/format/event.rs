@@ -1,0 +1,162 @@
+//! Business events: a flat JSON object whose `event_type` says what happened. It reads any such event by its topic's
+//! shape; the contracts themselves are in `schemas/`.
+
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
+
+use crate::change::{Change, Decoded, Op, Reject, RejectClass};
+use crate::format::json::{self, Name, Notes};
+use crate::format::logical::{self, Dialect};
+use crate::record::Record;
+use crate::row::{Row, Shape, Value};
+
+/// Decodes one business event. Members that are not there are absent columns; the record's key must be the plain
+/// text of the one key column.
+pub fn decode(shape: &Shape, record: &Record) -> Result<Decoded, Reject> {
+    let value = record.value.as_ref().filter(|value| !value.is_empty());
+    let value = value.ok_or_else(|| Reject::new(RejectClass::Empty, "the event has no value"))?;
+    let text = json::text("the value", value)?;
+    let notes = Notes::new(&text, Dialect::Event);
+    let Event { op, row } = notes.read("the value", EventSeed { shape, notes: &notes })?;
+    let op = op.ok_or_else(|| Reject::new(RejectClass::WrongType, "the event has no `event_type`"))?;
+    check_key(shape, record, &row)?;
+    Ok(Decoded::Change(Change { op, before: None, after: Some(row) }))
+}
+
+struct Event {
+    op: Option<Op>,
+    row: Row,
+}
+
+fn check_key(shape: &Shape, record: &Record, row: &Row) -> Result<(), Reject> {
+    for at in &shape.key {
+        if matches!(row[*at], Value::Absent | Value::Null) {
+            let text = format!("the event has no \"{}\"", shape.columns[*at].name);
+            return Err(Reject::new(RejectClass::MissingKey, text));
+        }
+    }
+    let [at] = shape.key[..] else {
+        return Err(Reject::new(RejectClass::MissingKey, "an event's key has one column"));
+    };
+    let key = record.key.as_ref().filter(|key| !key.is_empty());
+    let key = key.ok_or_else(|| Reject::new(RejectClass::MissingKey, "the record has no key"))?;
+    let column = &shape.columns[at];
+    let mismatch = || {
+        let text = format!("the record's key is not the event's \"{}\"", column.name);
+        Reject::new(RejectClass::KeyMismatch, text)
+    };
+    let key = std::str::from_utf8(key).map_err(|_| mismatch())?;
+    let key = match key.parse::<i64>() {
+        Ok(number) if matches!(row[at], Value::Int(_)) => Value::Int(number),
+        _ => logical::from_text(column.kind, Dialect::Event, key).map_err(|_| mismatch())?,
+    };
+    if key == row[at] { Ok(()) } else { Err(mismatch()) }
+}
+
+struct EventSeed<'a, 't> {
+    shape: &'a Shape,
+    notes: &'a Notes<'t>,
+}
+
+impl<'de> DeserializeSeed<'de> for EventSeed<'_, 'de> {
+    type Value = Event;
+
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Event, D::Error> {
+        deserializer.deserialize_map(self)
+    }
+}
+
+impl<'de> Visitor<'de> for EventSeed<'_, 'de> {
+    type Value = Event;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("an event")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Event, A::Error> {
+        let mut event = Event { op: None, row: vec![Value::Absent; self.shape.columns.len()] };
+        while let Some(Name(name)) = map.next_key()? {
+            if name != "event_type" {
+                json::read_member(self.shape, self.notes, &name, &mut event.row, &mut map)?;
+                continue;
+            }
+            if event.op.is_some() {
+                let text = "the member \"event_type\" comes twice";
+                return Err(self.notes.refuse(Reject::new(RejectClass::WrongType, text)));
+            }
+            let Name(kind) = map.next_value()?;
+            event.op = Some(match kind.as_ref() {
+                "CREATE" => Op::Create,
+                "UPDATE" => Op::Update,
+                "DELETE" => Op::Delete,
+                _ => {
+                    let text = "`event_type` is none of CREATE, UPDATE, DELETE";
+                    return Err(self.notes.refuse(Reject::new(RejectClass::UnknownOp, text)));
+                }
+            });
+        }
+        Ok(event)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use insta::assert_snapshot;
+
+    use super::*;
+    use crate::format::{Format, decode};
+    use crate::row::{Column, Kind};
+
+    const ID: &str = "7f1c0a52-5b1c-4a0e-9df0-1a2b3c4d5e6f";
+
+    fn shown(key: Option<&str>, value: Option<&str>) -> String {
+        let columns =
+            [("order_id", Kind::Uuid), ("order_total", Kind::Decimal), ("quantity", Kind::Int32), ("dob", Kind::Date)];
+        let columns = columns.map(|(name, kind)| Column { name: name.into(), kind });
+        let shape = Shape { columns: columns.into(), key: vec![0] };
+        let record = Record {
+            topic: "orders".into(),
+            partition: 0,
+            offset: 0,
+            timestamp_ms: None,
+            key: key.map(|key| Bytes::copy_from_slice(key.as_bytes())),
+            value: value.map(|value| Bytes::copy_from_slice(value.as_bytes())),
+            headers: [].into(),
+        };
+        match decode(Format::Event, &shape, 1 << 20, &record) {
+            Decoded::Change(change) => format!("{:?} {:?}", change.op, change.after.expect("events have one image")),
+            Decoded::Reject(reject) => reject.to_string(),
+            other => format!("{other:?}"),
+        }
+    }
+
+    fn with_id(rest: &str) -> String {
+        shown(Some(ID), Some(&format!(r#"{{"order_id":"{ID}",{rest}}}"#)))
+    }
+
+    #[test]
+    fn totals_are_exact_as_text_and_as_number() {
+        assert_snapshot!(with_id(r#""event_type":"CREATE","order_total":"0.10","quantity":3,"dob":"2000-02-29""#), @"Create [Uuid(7f1c0a52-5b1c-4a0e-9df0-1a2b3c4d5e6f), Decimal(BigDecimal(sign=Plus, scale=2, digits=[10])), Int(3), Date(11016)]");
+        assert_snapshot!(with_id(r#""event_type":"UPDATE","order_total":0.10"#), @"Update [Uuid(7f1c0a52-5b1c-4a0e-9df0-1a2b3c4d5e6f), Decimal(BigDecimal(sign=Plus, scale=2, digits=[10])), Absent, Absent]");
+        assert_snapshot!(with_id(r#""event_type":"DELETE","order_total":9007199254740993.01"#), @"Delete [Uuid(7f1c0a52-5b1c-4a0e-9df0-1a2b3c4d5e6f), Decimal(BigDecimal(sign=Plus, scale=2, digits=[900719925474099301])), Absent, Absent]");
+    }
+
+    #[test]
+    fn what_cannot_be_read_is_refused() {
+        assert_snapshot!(shown(Some(ID), None), @"empty: the event has no value");
+        assert_snapshot!(shown(Some(ID), Some("")), @"empty: the event has no value");
+        assert_snapshot!(shown(Some(ID), Some("null")), @"wrong_type: the value has another shape than expected at line 1 column 4");
+        assert_snapshot!(shown(Some(ID), Some(r#"{"event_type":"CREATE"}"#)), @r#"missing_key: the event has no "order_id""#);
+        assert_snapshot!(with_id(r#""event_type":"UPSERT""#), @"unknown_op: `event_type` is none of CREATE, UPDATE, DELETE");
+        assert_snapshot!(with_id(r#""quantity":1"#), @"wrong_type: the event has no `event_type`");
+        assert_snapshot!(with_id(r#""event_type":"CREATE","quantity":2147483648"#), @r#"out_of_range: column "quantity": the value does not fit int32"#);
+        assert_snapshot!(with_id(r#""event_type":"CREATE","quantity":"3""#), @r#"wrong_type: column "quantity": expected int32, found a string"#);
+        assert_snapshot!(with_id(r#""event_type":"CREATE","dob":11016"#), @r#"wrong_type: column "dob": expected date, found a number"#);
+        let other = ID.replace('7', "8");
+        let event = format!(r#"{{"order_id":"{ID}","event_type":"CREATE"}}"#);
+        assert_snapshot!(shown(Some(&other), Some(&event)), @r#"key_mismatch: the record's key is not the event's "order_id""#);
+        assert_snapshot!(shown(None, Some(&event)), @"missing_key: the record has no key");
+    }
+}

@@ -1,0 +1,135 @@
+//! Records of a real Debezium 3.6.1, byte for byte, through the decoder (schemas off, `skipped.operations=none`).
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use insta::assert_snapshot;
+use serde_json::Value as Json;
+
+use crate::change::Decoded;
+use crate::format::{Format, decode};
+use crate::record::Record;
+use crate::row::{Column, Kind, Row, Shape, Value};
+
+const PLAIN: &str = include_str!("samples/default_plain.jsonl");
+const HEARTBEAT: &str = include_str!("samples/heartbeat.jsonl");
+
+fn records(recording: &str) -> Vec<Record> {
+    let bytes = |json: &Json| json.as_str().map(|text| Bytes::copy_from_slice(text.as_bytes()));
+    let record = |line: &str| {
+        let line: Json = serde_json::from_str(line).unwrap();
+        Record {
+            topic: line["topic"].as_str().unwrap().into(),
+            partition: i32::try_from(line["partition"].as_i64().unwrap()).unwrap(),
+            offset: line["offset"].as_i64().unwrap(),
+            timestamp_ms: line["timestamp"].as_i64(),
+            key: bytes(&line["key"]),
+            value: bytes(&line["value"]),
+            headers: [].into(),
+        }
+    };
+    recording.lines().map(record).collect()
+}
+
+fn shape(columns: &[(&str, Kind)], keys: usize) -> Shape {
+    let columns = columns.iter().map(|(name, kind)| Column { name: name.to_string(), kind: *kind }).collect();
+    Shape { columns, key: (0..keys).collect() }
+}
+
+/// The shape of each recorded table that has a key.
+fn shape_of(topic: &str) -> Shape {
+    match topic.rsplit('.').next().unwrap() {
+        "compound" => shape(&[("a", Kind::Int32), ("b", Kind::Text), ("v", Kind::Text)], 2),
+        "Mixed_Case" => shape(&[("Id", Kind::Int32), ("Some Col", Kind::Text), ("sel\"ect", Kind::Text)], 1),
+        "part_1" | "part_2" => shape(&[("id", Kind::Int32), ("k", Kind::Int32), ("v", Kind::Text)], 2),
+        "outbox" => shape(&[("id", Kind::Uuid), ("payload", Kind::Text)], 1),
+        "signal" => shape(&[("id", Kind::Text), ("type", Kind::Text)], 1),
+        "toast" | "toast_full" => shape(&[("id", Kind::Int32), ("small", Kind::Text), ("big", Kind::Text)], 1),
+        "types" => shape(
+            &[("id", Kind::Int64), ("t", Kind::Text), ("u", Kind::Uuid), ("d", Kind::Date), ("dm", Kind::Int32)],
+            1,
+        ),
+        _ => shape(&[("id", Kind::Int32)], 1),
+    }
+}
+
+fn what(decoded: &Decoded) -> String {
+    match decoded {
+        Decoded::Change(change) => format!("{:?}", change.op),
+        Decoded::Tombstone(_) => "Tombstone".into(),
+        Decoded::Reject(reject) => reject.to_string(),
+        other => format!("{other:?}"),
+    }
+}
+
+#[test]
+fn every_recorded_record_is_what_the_source_did() {
+    let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
+    for record in records(PLAIN).into_iter().chain(records(HEARTBEAT)) {
+        let decoded = decode(Format::Envelope, &shape_of(&record.topic), 1 << 20, &record);
+        let table = record.topic.rsplit('.').next().unwrap().to_string();
+        *counts.entry((table, what(&decoded))).or_default() += 1;
+    }
+    let lines: Vec<String> = counts.iter().map(|((table, what), count)| format!("{table}: {count} {what}")).collect();
+    assert_snapshot!(lines.join("\n"), @r#"
+    Mixed_Case: 1 Read
+    Mixed_Case: 1 Update
+    compound: 12 Create
+    compound: 2 Delete
+    compound: 2 Tombstone
+    compound: 1 Truncate
+    compound: 1 Update
+    evolve: 4 Create
+    evolve: 1 Update
+    gs_default_plain: 46 Heartbeat
+    message: 1 Message
+    nokey: 4 missing_key: the record has no key
+    outbox: 1 Create
+    outbox: 1 Delete
+    outbox: 1 Tombstone
+    part_1: 1 Create
+    part_1: 1 Delete
+    part_1: 1 Tombstone
+    part_2: 1 Create
+    part_2: 1 Update
+    signal: 7 Create
+    toast: 2 Create
+    toast: 2 Delete
+    toast: 2 Read
+    toast: 2 Tombstone
+    toast: 1 Update
+    toast_full: 1 Create
+    toast_full: 1 Delete
+    toast_full: 1 Tombstone
+    toast_full: 1 Update
+    transaction: 82 Transaction
+    types: 4 Create
+    types: 2 Delete
+    types: 12 Read
+    types: 2 Tombstone
+    types: 1 Update
+    types: 4 out_of_range: column "d": the value does not fit date
+    "#);
+}
+
+#[test]
+fn an_unchanged_toast_value_is_unavailable_and_stays_so_in_a_moved_row() {
+    let toast = records(PLAIN).into_iter().filter(|record| record.topic.ends_with(".toast"));
+    let images =
+        toast.filter_map(|record| match decode(Format::Envelope, &shape_of(&record.topic), 1 << 20, &record) {
+            Decoded::Change(change) => change.after,
+            _ => None,
+        });
+    let is = |row: &Row| match &row[2] {
+        Value::Text(text) => format!("text of {} characters", text.len()),
+        other => format!("{other:?}"),
+    };
+    let shown: Vec<String> = images.map(|row| format!("{:?} {:?} {}", row[0], row[1], is(&row))).collect();
+    assert_snapshot!(shown.join("\n"), @r#"
+    Int(1) Text("s") Null
+    Int(3) Text("changed") Unavailable
+    Int(1) Text("s") Null
+    Int(2) Text("s") text of 12800 characters
+    Int(2) Text("changed") Unavailable
+    "#);
+}

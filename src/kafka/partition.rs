@@ -1,0 +1,247 @@
+//! One assigned partition as the poll thread keeps it: its worker, the records on their way there, what came back.
+
+use std::sync::Arc;
+
+use rdkafka::Offset;
+use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+
+use bytes::{Bytes, BytesMut};
+
+use crate::pipeline::{Assignment, Held, Pipeline, Progress, State};
+use crate::record::{Header, Record, TopicPartition};
+use crate::sink::Sink;
+use crate::version::Chain;
+use crate::watermark::CommitWatermark;
+
+/// Chunks of records between the poll thread and the worker. Their bytes are bounded by the partition's share; a
+/// chunk that finds no place waits and grows.
+const CHUNKS_MAX: usize = 16;
+
+/// Where a partition starts, as found at its assignment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Start {
+    pub next_offset: i64,
+    pub chain: Option<Chain>,
+    /// The high watermark at the assignment.
+    pub end: i64,
+}
+
+/// A partition that is ours.
+#[derive(Debug)]
+pub struct Partition {
+    pub id: TopicPartition,
+    chunks: mpsc::Sender<Vec<Record>>,
+    /// Records that found no place in the channel yet.
+    staged: Vec<Record>,
+    /// The record that exceeded the share; while there is one, the partition is paused.
+    in_hand: Option<Record>,
+    held: Arc<Held>,
+    progress: watch::Receiver<Progress>,
+    revoke: watch::Sender<bool>,
+    worker: Option<JoinHandle<()>>,
+    watermark: CommitWatermark,
+    pub end_at_start: i64,
+    /// The offset after the last record that was taken.
+    taken_offset: i64,
+    headers: Arc<[Header]>,
+}
+
+impl Partition {
+    /// Starts the partition's worker on the runtime.
+    pub fn spawn<S: Sink>(
+        id: TopicPartition,
+        start: Start,
+        pipeline: &Arc<Pipeline<S>>,
+        runtime: &tokio::runtime::Handle,
+    ) -> Self {
+        let (chunks, records) = mpsc::channel(CHUNKS_MAX);
+        let (revoke, revoked) = watch::channel(false);
+        let (progress, seen) = watch::channel(Progress::at(start.next_offset, start.chain));
+        let held = Arc::new(Held::default());
+        let assignment = Assignment {
+            partition: id.clone(),
+            start_offset: start.next_offset,
+            chain: start.chain,
+            records,
+            held: held.clone(),
+            progress,
+            revoked,
+        };
+        let worker = Some(runtime.spawn(pipeline.clone().run(assignment)));
+        Partition::new(id, start, chunks, held, seen, revoke, worker)
+    }
+
+    /// A partition that is ours and cannot run: it is never read, and its commit is left alone.
+    pub fn refused(id: TopicPartition, why: String) -> Self {
+        tracing::error!(partition = %id, "stopped: {why}");
+        let (chunks, _) = mpsc::channel(1);
+        let (revoke, _) = watch::channel(false);
+        let (_, progress) = watch::channel(Progress { state: State::Stopped(why), ..Progress::at(0, None) });
+        let start = Start { next_offset: 0, chain: None, end: i64::MAX };
+        Partition::new(id, start, chunks, Arc::default(), progress, revoke, None)
+    }
+
+    fn new(
+        id: TopicPartition,
+        start: Start,
+        chunks: mpsc::Sender<Vec<Record>>,
+        held: Arc<Held>,
+        progress: watch::Receiver<Progress>,
+        revoke: watch::Sender<bool>,
+        worker: Option<JoinHandle<()>>,
+    ) -> Self {
+        Partition {
+            id,
+            chunks,
+            staged: Vec::new(),
+            in_hand: None,
+            held,
+            progress,
+            revoke,
+            worker,
+            watermark: CommitWatermark::new(start.next_offset),
+            end_at_start: start.end,
+            taken_offset: start.next_offset,
+            headers: [].into(),
+        }
+    }
+
+    /// Takes a record. False when it exceeded the share of `bytes_max` and the partition has to be paused.
+    pub fn take(&mut self, message: &BorrowedMessage<'_>, bytes_max: usize) -> bool {
+        let record = self.record(message);
+        self.taken_offset = record.offset + 1;
+        let held = self.held.bytes();
+        if held > 0 && held + record.held_bytes() > bytes_max {
+            self.in_hand = Some(record);
+            return false;
+        }
+        self.held.add(record.held_bytes());
+        self.staged.push(record);
+        true
+    }
+
+    /// Hands over what is staged, when there is a place for it.
+    pub fn hand_over(&mut self) {
+        if !self.staged.is_empty()
+            && let Ok(place) = self.chunks.try_reserve()
+        {
+            place.send(std::mem::take(&mut self.staged));
+        }
+    }
+
+    /// Whether a paused partition may go on: half of its share is free again. Takes the record in hand first.
+    pub fn resumes(&mut self, bytes_max: usize) -> bool {
+        if self.held.bytes() > bytes_max / 2 {
+            return false;
+        }
+        match self.in_hand.take() {
+            Some(record) => {
+                self.held.add(record.held_bytes());
+                self.staged.push(record);
+                true
+            }
+            None => false,
+        }
+    }
+
+    pub fn is_paused(&self) -> bool {
+        self.in_hand.is_some()
+    }
+
+    pub fn has_staged(&self) -> bool {
+        !self.staged.is_empty()
+    }
+
+    pub fn progress(&self) -> Progress {
+        let mut progress = self.progress.borrow().clone();
+        if self.worker.as_ref().is_some_and(JoinHandle::is_finished) {
+            progress.state = State::Stopped("its worker ended by a bug: see the log, and start again".into());
+        }
+        progress
+    }
+
+    /// The offset and metadata to commit, if there is news.
+    pub fn pending_commit(&mut self) -> Option<(i64, String)> {
+        self.worker.as_ref()?;
+        let progress = self.progress.borrow();
+        self.watermark.advance(progress.next_offset);
+        let offset = self.watermark.pending()?;
+        Some((offset, progress.chain.map_or_else(String::new, |chain| chain.save())))
+    }
+
+    pub fn committed(&mut self, next_offset: i64) {
+        self.watermark.committed(next_offset);
+    }
+
+    /// Whether all that was there at the assignment is done. `position` is where the client stands: it counts
+    /// control records, which are never handed out.
+    pub fn is_caught_up(&self, position: Option<i64>) -> bool {
+        let done = self.progress.borrow().next_offset;
+        let read = position.unwrap_or(self.taken_offset).max(self.taken_offset);
+        done >= self.end_at_start || (read >= self.end_at_start && done >= self.taken_offset)
+    }
+
+    /// Tells the worker to finish what it is writing and end.
+    pub fn revoke(&self) {
+        // Nobody listens when the worker has ended already.
+        let _ = self.revoke.send(true);
+    }
+
+    /// The worker, to be waited for after [`Partition::revoke`].
+    pub fn worker(&mut self) -> Option<&mut JoinHandle<()>> {
+        self.worker.as_mut()
+    }
+
+    fn record(&mut self, message: &BorrowedMessage<'_>) -> Record {
+        let (key, value) = own(message.key(), message.payload());
+        Record {
+            topic: self.id.topic.clone(),
+            partition: self.id.partition,
+            offset: message.offset(),
+            timestamp_ms: message.timestamp().to_millis(),
+            key,
+            value,
+            headers: self.headers(message),
+        }
+    }
+
+    /// The record's headers, shared with the record before when they are the same.
+    fn headers(&mut self, message: &BorrowedMessage<'_>) -> Arc<[Header]> {
+        let count = message.headers().map_or(0, |headers| headers.count());
+        let headers = || (0..count).filter_map(|at| message.headers().and_then(|headers| headers.try_get(at)));
+        let same = self.headers.len() == count
+            && headers()
+                .zip(self.headers.iter())
+                .all(|(new, old)| new.key == old.name && new.value == old.value.as_deref());
+        if !same {
+            let own = |header: rdkafka::message::Header<'_, &[u8]>| Header {
+                name: header.key.into(),
+                value: header.value.map(Bytes::copy_from_slice),
+            };
+            self.headers = headers().map(own).collect();
+        }
+        self.headers.clone()
+    }
+}
+
+/// Key and value out of librdkafka's buffers, in one allocation for both.
+fn own(key: Option<&[u8]>, value: Option<&[u8]>) -> (Option<Bytes>, Option<Bytes>) {
+    let mut buffer = BytesMut::with_capacity(key.map_or(0, <[u8]>::len) + value.map_or(0, <[u8]>::len));
+    let mut part = |bytes: Option<&[u8]>| {
+        bytes.map(|bytes| {
+            buffer.extend_from_slice(bytes);
+            buffer.split().freeze()
+        })
+    };
+    (part(key), part(value))
+}
+
+/// The offset of a list's element, when it is one.
+pub fn plain_offset(offset: Offset) -> Option<i64> {
+    match offset {
+        Offset::Offset(offset) => Some(offset),
+        Offset::Beginning | Offset::End | Offset::Stored | Offset::Invalid | Offset::OffsetTail(_) => None,
+    }
+}

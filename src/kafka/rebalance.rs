@@ -1,0 +1,362 @@
+//! What a rebalance does, inside the client's callbacks and so on the poll thread: partitions are given a worker at
+//! the place where the group left off, and taken from it with their last position committed.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, RebalanceProtocol};
+use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
+use rdkafka::statistics::Statistics;
+use rdkafka::topic_partition_list::TopicPartitionListElem;
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{Offset, TopicPartitionList};
+use tokio::runtime::Handle;
+
+use crate::kafka::ConsumerSettings;
+use crate::kafka::partition::{Partition, Start, plain_offset};
+use crate::pipeline::Pipeline;
+use crate::record::TopicPartition;
+use crate::sink::Sink;
+use crate::version::{Chain, SavedError};
+
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
+/// The callback may hold the poll thread this long while no coordinator answers; then the group is joined anew.
+const ASSIGN_TIMEOUT: Duration = Duration::from_secs(60);
+
+/// The client's context: everything that its callbacks and the poll loop share. Both run on one thread, so the lock
+/// is never waited for.
+pub struct Context<S> {
+    pub settings: ConsumerSettings,
+    pub pipeline: Arc<Pipeline<S>>,
+    pub runtime: Handle,
+    owned: Mutex<Owned>,
+    lag: Mutex<HashMap<TopicPartition, i64>>,
+    away: Mutex<Option<Away>>,
+}
+
+/// Kafka is away: since when, and what the client says.
+#[derive(Debug, Clone)]
+struct Away {
+    since: Instant,
+    text: String,
+}
+
+/// The partitions that are ours, by topic and number.
+#[derive(Debug, Default)]
+pub struct Owned {
+    partitions: HashMap<String, Vec<Option<Partition>>>,
+    count: usize,
+    /// An assignment could not be read: leave the group and join it again.
+    pub rejoin: bool,
+}
+
+impl<S: Sink> Context<S> {
+    pub fn new(settings: ConsumerSettings, pipeline: Arc<Pipeline<S>>, runtime: Handle) -> Self {
+        Context { settings, pipeline, runtime, owned: Mutex::default(), lag: Mutex::default(), away: Mutex::default() }
+    }
+
+    pub fn owned(&self) -> MutexGuard<'_, Owned> {
+        // A panic elsewhere leaves nothing half-changed here that the next owner would read wrongly.
+        self.owned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Records between the last commit and the end of each partition, as the client's statistics last said.
+    pub fn lag_records(&self) -> i64 {
+        self.lag.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+    }
+
+    /// Why Kafka is away, when it is.
+    pub fn away(&self) -> Option<String> {
+        self.away.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|away| away.text.clone())
+    }
+
+    /// The client says that it cannot reach Kafka. Said once; the status line repeats it.
+    pub fn is_away(&self, text: String) {
+        let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
+        if away.as_ref().is_none_or(|away| away.text != text) {
+            tracing::warn!("waiting for Kafka: {text}");
+            let since = away.as_ref().map_or_else(Instant::now, |away| away.since);
+            *away = Some(Away { since, text });
+        }
+    }
+
+    /// Kafka has answered.
+    pub fn is_there(&self) {
+        if let Some(away) = self.away.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            tracing::info!("Kafka is back after {} s", away.since.elapsed().as_secs());
+        }
+    }
+
+    /// Ends every worker and commits what they finished: at the end of the process.
+    pub fn revoke_all(&self, consumer: &BaseConsumer<Self>) {
+        let partitions = self.owned().drain();
+        self.revoke(consumer, partitions);
+    }
+
+    /// Ends every worker and commits nothing: when the offsets may be those of another topic by now.
+    pub fn abandon_all(&self) {
+        for mut partition in self.owned().drain() {
+            partition.revoke();
+            partition.worker().iter().for_each(|worker| worker.abort());
+        }
+    }
+
+    fn assign(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) -> KafkaResult<()> {
+        let Some(starts) = self.starts(consumer, list) else {
+            self.owned().rejoin = true;
+            return take_over(consumer, &TopicPartitionList::new());
+        };
+        let mut refused = TopicPartitionList::new();
+        let mut owned = self.owned();
+        for (id, start) in starts {
+            let partition = match start {
+                Ok(start) => {
+                    list.set_partition_offset(&id.topic, id.partition, Offset::Offset(start.next_offset))?;
+                    tracing::info!(partition = %id, next_offset = start.next_offset, "assigned");
+                    Partition::spawn(id, start, &self.pipeline, &self.runtime)
+                }
+                Err(why) => {
+                    list.set_partition_offset(&id.topic, id.partition, Offset::End)?;
+                    refused.add_partition(&id.topic, id.partition);
+                    Partition::refused(id, why)
+                }
+            };
+            owned.insert(partition);
+        }
+        drop(owned);
+        // What was paused when it was taken from us is still paused for the client, and would never be read again.
+        consumer.resume(&list.clone())?;
+        take_over(consumer, list)?;
+        consumer.pause(&refused)
+    }
+
+    /// Where each partition starts, or why it cannot. `None` when Kafka did not say in time.
+    fn starts(
+        &self,
+        consumer: &BaseConsumer<Self>,
+        list: &TopicPartitionList,
+    ) -> Option<Vec<(TopicPartition, Result<Start, String>)>> {
+        let deadline = Instant::now() + ASSIGN_TIMEOUT;
+        let until = |what: &str, error: KafkaError| {
+            tracing::warn!("waiting for Kafka to tell {what}: {error}");
+            (Instant::now() < deadline).then_some(())
+        };
+        let committed = loop {
+            let committed = consumer.committed_offsets(list.clone(), REQUEST_TIMEOUT);
+            let each = |list: TopicPartitionList| {
+                list.elements().iter().try_for_each(|element| element.error())?;
+                Ok(list)
+            };
+            match committed.and_then(each) {
+                Ok(committed) => break committed,
+                Err(error) => until("the group's offsets", error)?,
+            }
+        };
+        let mut starts = Vec::with_capacity(committed.count());
+        for element in committed.elements() {
+            let id = TopicPartition { topic: element.topic().into(), partition: element.partition() };
+            let (low, high) = loop {
+                match consumer.fetch_watermarks(&id.topic, id.partition, REQUEST_TIMEOUT) {
+                    Ok(watermarks) => break watermarks,
+                    Err(error) => until("where its partitions begin and end", error)?,
+                }
+            };
+            starts.push((id, self.start(&element, low, high)));
+        }
+        Some(starts)
+    }
+
+    fn start(&self, committed: &TopicPartitionListElem<'_>, low: i64, high: i64) -> Result<Start, String> {
+        let group = &self.settings.group_id;
+        let Some(next_offset) = plain_offset(committed.offset()) else {
+            return Err(format!(
+                "group {group} has no commit for it, and it was not there when the group began: stop every member \
+                 and start one again, which begins it"
+            ));
+        };
+        if next_offset < low {
+            return Err(format!(
+                "group {group} stands at offset {next_offset}, and the topic begins at {low}: the records between \
+                 have expired unread; the target has to be filled again from a snapshot"
+            ));
+        }
+        if next_offset > high {
+            return Err(format!(
+                "group {group} stands at offset {next_offset}, and the topic ends at {high}: it was truncated or \
+                 created anew; the target has to be filled again from a snapshot"
+            ));
+        }
+        let chain = if self.settings.versions { Some(load_chain(committed, group, next_offset)?) } else { None };
+        Ok(Start { next_offset, chain, end: high })
+    }
+
+    fn revoke(&self, consumer: &BaseConsumer<Self>, mut partitions: Vec<Partition>) {
+        partitions.iter().for_each(Partition::revoke);
+        let deadline = tokio::time::Instant::now() + self.settings.revoke_grace;
+        for partition in &mut partitions {
+            let id = partition.id.clone();
+            let Some(worker) = partition.worker() else { continue };
+            // Polling is what the group waits for, so this wait is bounded; the worker needs nothing of this thread.
+            let ended = self.runtime.block_on(async { tokio::time::timeout_at(deadline, &mut *worker).await });
+            if ended.is_err() {
+                worker.abort();
+                tracing::warn!(partition = %id, "what it was writing was dropped after the grace; it is written again");
+            }
+        }
+        if !consumer.assignment_lost() {
+            commit(consumer, partitions.iter_mut());
+        }
+        let mut lag = self.lag.lock().unwrap_or_else(PoisonError::into_inner);
+        for partition in &partitions {
+            lag.remove(&partition.id);
+            tracing::info!(partition = %partition.id, next_offset = partition.progress().next_offset, "revoked");
+        }
+    }
+}
+
+/// Commits what the partitions finished, and blocks until the broker has it (K5). What fails is committed with the
+/// next call.
+pub fn commit<'p, S: Sink>(consumer: &BaseConsumer<Context<S>>, partitions: impl Iterator<Item = &'p mut Partition>) {
+    let mut news: HashMap<TopicPartition, (&mut Partition, i64, String)> = partitions
+        .filter_map(|partition| {
+            let (offset, metadata) = partition.pending_commit()?;
+            Some((partition.id.clone(), (partition, offset, metadata)))
+        })
+        .collect();
+    if news.is_empty() {
+        return;
+    }
+    let committed = || -> KafkaResult<()> {
+        // This list carries leader epochs, which no other way of committing can set (K3). An element without news
+        // gets no offset, and the client leaves it out.
+        let list = consumer.position()?;
+        for mut element in list.elements() {
+            let id = TopicPartition { topic: element.topic().into(), partition: element.partition() };
+            match news.get(&id) {
+                Some((_, offset, metadata)) => {
+                    element.set_offset(Offset::Offset(*offset))?;
+                    element.set_metadata(metadata);
+                }
+                None => element.set_offset(Offset::Invalid)?,
+            }
+        }
+        consumer.commit(&list, CommitMode::Sync)
+    };
+    match committed() {
+        Ok(()) => {
+            news.values_mut().for_each(|(partition, offset, _)| partition.committed(*offset));
+            consumer.context().is_there();
+        }
+        Err(error) => tracing::warn!("a commit did not go through and is tried again: {error}"),
+    }
+}
+
+fn load_chain(committed: &TopicPartitionListElem<'_>, group: &str, next_offset: i64) -> Result<Chain, String> {
+    // The client panics over metadata that is no UTF-8, which only another tool writes.
+    let metadata = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| committed.metadata().to_string()));
+    let loaded = metadata.map_err(|_| SavedError::Foreign).and_then(|metadata| Chain::load(&metadata));
+    loaded.map_err(|error| {
+        format!(
+            "{error}: another tool set group {group} to offset {next_offset}, and the versions of what follows are \
+             not known; delete the group's offsets to read the topic from its beginning, with the versions of the \
+             first time"
+        )
+    })
+}
+
+fn take_over<S: Sink>(consumer: &BaseConsumer<Context<S>>, list: &TopicPartitionList) -> KafkaResult<()> {
+    match consumer.rebalance_protocol() {
+        RebalanceProtocol::Cooperative => consumer.incremental_assign(list),
+        RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.assign(list),
+    }
+}
+
+impl<S: Sink> ClientContext for Context<S> {
+    fn stats(&self, statistics: Statistics) {
+        if statistics.brokers.values().any(|broker| broker.state == "UP") {
+            self.is_there();
+        }
+        let mut lag = self.lag.lock().unwrap_or_else(PoisonError::into_inner);
+        for (name, topic) in &statistics.topics {
+            for (number, partition) in &topic.partitions {
+                let id = TopicPartition { topic: name.as_str().into(), partition: *number };
+                if partition.consumer_lag >= 0 {
+                    lag.insert(id, partition.consumer_lag);
+                }
+            }
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        match error.rdkafka_error_code() {
+            Some(RDKafkaErrorCode::AllBrokersDown) => self.is_away("no broker answers".into()),
+            _ => tracing::debug!("{error}: {reason}"),
+        }
+    }
+}
+
+impl<S: Sink> ConsumerContext for Context<S> {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let done = match event {
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assign(consumer, list),
+            _ => {
+                let partitions = self.owned().remove(list);
+                self.revoke(consumer, partitions);
+                match consumer.rebalance_protocol() {
+                    RebalanceProtocol::Cooperative => consumer.incremental_unassign(list),
+                    RebalanceProtocol::Eager | RebalanceProtocol::None => consumer.unassign(),
+                }
+            }
+        };
+        if let Err(error) = done {
+            tracing::error!("a rebalance could not be carried out, the group is joined again: {error}");
+            self.owned().rejoin = true;
+        }
+    }
+}
+
+impl Owned {
+    pub fn len(&self) -> usize {
+        self.count
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    pub fn get_mut(&mut self, topic: &str, number: i32) -> Option<&mut Partition> {
+        self.partitions.get_mut(topic)?.get_mut(usize::try_from(number).ok()?)?.as_mut()
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Partition> {
+        self.partitions.values_mut().flatten().flatten()
+    }
+
+    fn insert(&mut self, partition: Partition) {
+        let places = self.partitions.entry(partition.id.topic.to_string()).or_default();
+        let Ok(at) = usize::try_from(partition.id.partition) else { return };
+        if places.len() <= at {
+            places.resize_with(at + 1, || None);
+        }
+        self.count += usize::from(places[at].replace(partition).is_none());
+    }
+
+    fn remove(&mut self, list: &TopicPartitionList) -> Vec<Partition> {
+        let mut removed = Vec::new();
+        for element in list.elements() {
+            let place = usize::try_from(element.partition())
+                .ok()
+                .and_then(|at| self.partitions.get_mut(element.topic()).and_then(|places| places.get_mut(at)?.take()));
+            removed.extend(place);
+        }
+        self.count -= removed.len();
+        removed
+    }
+
+    fn drain(&mut self) -> Vec<Partition> {
+        self.count = 0;
+        self.partitions.drain().flat_map(|(_, places)| places).flatten().collect()
+    }
+}

@@ -1,0 +1,6 @@
+//! What operators touch: configuration, logs and signals. Seen by the binaries alone.
+
+pub mod config;
+pub mod telemetry;
+pub mod shutdown;
+pub mod service;

@@ -1,0 +1,201 @@
+//! A pipeline as a process: what both consumers do around their own sink, from the first connection to the exit code.
+
+use std::future::Future;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::format::Format;
+use crate::kafka::poll::{self, Ended, PollError};
+use crate::kafka::{ConsumerSettings, dead_letter, topic_ends};
+use crate::ops::config::{Config, Consumer};
+use crate::pipeline::{Limits, Pipeline};
+use crate::plan::route::{Routes, Topic};
+use crate::retry::Backoff;
+use crate::sink::{Failure, Sink};
+
+/// How a binary ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    Done,
+    Failed,
+    /// The configuration was refused, by us or by what it names, before anything was touched.
+    Refused,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        match exit {
+            Exit::Done => ExitCode::SUCCESS,
+            Exit::Failed => ExitCode::FAILURE,
+            Exit::Refused => ExitCode::from(64),
+        }
+    }
+}
+
+/// What the two consumers differ in, beside their sinks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Kind {
+    pub format: Format,
+    /// Writes carry versions whose state is saved with the commits.
+    pub versions: bool,
+    pub exit_when_caught_up: bool,
+}
+
+/// Requests to the dead-letter producer and for topic ends that wait in line.
+const REQUESTS_MAX: usize = 256;
+/// Part of the shutdown's grace that is kept for the last commit.
+const COMMIT_GRACE: Duration = Duration::from_secs(3);
+const CONNECT_DELAY_MAX: Duration = Duration::from_secs(5);
+
+/// Tries until it succeeds, with backoff, for ever. `Err` says how the binary ends: refused, or asked to stop.
+pub async fn until_there<T, F>(shutdown: &watch::Receiver<bool>, mut attempt: impl FnMut() -> F) -> Result<T, Exit>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    let mut backoff = Backoff::new();
+    let mut said = String::new();
+    let mut shutdown = shutdown.clone();
+    loop {
+        // A half-made connection is nothing to lose, so an attempt may be dropped.
+        let attempted = tokio::select! {
+            attempted = attempt() => attempted,
+            _ = shutdown.wait_for(|asked| *asked) => return Err(Exit::Done),
+        };
+        match attempted {
+            Ok(there) => return Ok(there),
+            Err(Failure::Stop(why)) => {
+                tracing::error!("refused: {why}");
+                return Err(Exit::Refused);
+            }
+            Err(Failure::Retry(what)) => {
+                if said != what {
+                    tracing::warn!("waiting for {what}");
+                    said = what;
+                }
+                let delay = backoff.next_delay(rand::random()).min(CONNECT_DELAY_MAX);
+                tokio::select! {
+                    () = tokio::time::sleep(delay) => {}
+                    _ = shutdown.wait_for(|asked| *asked) => return Err(Exit::Done),
+                }
+            }
+        }
+    }
+}
+
+/// Says which setting a refusal is about: a sink does not know what it was configured with.
+pub fn about(setting: &str) -> impl Fn(Failure) -> Failure {
+    move |failure| match failure {
+        Failure::Stop(why) => Failure::Stop(format!("{setting}: {why}")),
+        Failure::Retry(what) => Failure::Retry(what),
+    }
+}
+
+/// Waits for Kafka, and refuses a dead-letter topic that is not there.
+pub async fn check_dead_letter_topic(config: &Config, shutdown: &watch::Receiver<bool>) -> Result<(), Exit> {
+    let topic = &config.kafka.dead_letter_topic;
+    until_there(shutdown, || async {
+        let (servers, name) = (config.kafka.bootstrap_servers.clone(), topic.clone());
+        let asked = tokio::task::spawn_blocking(move || dead_letter::topic_exists(&servers, &name)).await;
+        match asked {
+            Ok(Ok(true)) => Ok(()),
+            Ok(Ok(false)) => Err(Failure::Stop(format!(
+                "kafka.dead_letter_topic = \"{topic}\": there is no such topic; create it, with a max.message.bytes \
+                 above that of the topics that are read"
+            ))),
+            Ok(Err(error)) => Err(Failure::Retry(format!("Kafka: {error}"))),
+            Err(panicked) => Err(Failure::Stop(format!("the Kafka client panicked: {panicked}"))),
+        }
+    })
+    .await
+}
+
+/// Runs the pipeline until it is asked to stop, caught up, or failed.
+pub async fn run<S: Sink>(
+    config: &Config,
+    consumer: &Consumer,
+    kind: Kind,
+    routes: Arc<Routes>,
+    sink: S,
+    shutdown: watch::Receiver<bool>,
+) -> anyhow::Result<Exit> {
+    let servers = config.kafka.bootstrap_servers.clone();
+    let (dead_letters, letters) = mpsc::channel(REQUESTS_MAX);
+    let (topic_ends, ends) = mpsc::channel(REQUESTS_MAX);
+    let producer = dead_letter::producer(&servers).context("the dead-letter producer")?;
+    let producer = tokio::spawn(dead_letter::run(producer, config.kafka.dead_letter_topic.clone(), letters));
+    let asked = servers.clone();
+    spawn_thread("topic-ends", move || topic_ends::run(&asked, ends))?;
+
+    let limits = Limits {
+        batch_records_max: config.limits.batch_records_max,
+        batch_bytes_max: config.limits.batch_bytes_max,
+        record_bytes_max: config.limits.record_bytes_max,
+    };
+    let grace = config.limits.shutdown_grace();
+    let settings = ConsumerSettings {
+        bootstrap_servers: servers,
+        group_id: consumer.group_id.clone(),
+        group_instance_id: consumer.group_instance_id.clone(),
+        topics: consumer.topics(),
+        uncompacted_topics: moving_topics(&routes),
+        versions: kind.versions,
+        held_bytes_max: config.limits.held_bytes_max,
+        revoke_grace: grace.saturating_sub(COMMIT_GRACE),
+        exit_when_caught_up: kind.exit_when_caught_up,
+    };
+    let pipeline =
+        Arc::new(Pipeline { sink: Arc::new(sink), routes, format: kind.format, limits, dead_letters, topic_ends });
+    let runtime = tokio::runtime::Handle::current();
+    let stop = shutdown.clone();
+    let polled = spawn_thread("poll", move || poll::run(settings, pipeline, runtime, stop))?;
+
+    let ended = within_grace(polled, shutdown, grace).await?;
+    // The poll thread's end dropped the last sender, and every letter that the position waited for is out. One that
+    // is not, because its partition was revoked, is sent again by the next owner.
+    producer.abort();
+    match ended {
+        Ok(Ended::Shutdown | Ended::CaughtUp) => Ok(Exit::Done),
+        Ok(Ended::CaughtUpButStopped) => Ok(Exit::Failed),
+        Err(error) => {
+            tracing::error!("{error}");
+            Ok(if matches!(error, PollError::Refused(_)) { Exit::Refused } else { Exit::Failed })
+        }
+    }
+}
+
+/// Topics with a route whose rows can move: they are found again by their image before (C4).
+fn moving_topics(routes: &Routes) -> Vec<String> {
+    let moves = |topic: &&Topic| topic.routes.iter().any(|at| routes.routes[*at].moves);
+    routes.topics.iter().filter(moves).map(|topic| topic.name.clone()).collect()
+}
+
+/// Waits for the poll thread; after a signal no longer than the grace.
+async fn within_grace(
+    mut polled: oneshot::Receiver<Result<Ended, PollError>>,
+    mut shutdown: watch::Receiver<bool>,
+    grace: Duration,
+) -> anyhow::Result<Result<Ended, PollError>> {
+    tokio::select! {
+        ended = &mut polled => return ended.context("the poll thread panicked"),
+        _ = shutdown.wait_for(|asked| *asked) => {}
+    }
+    match tokio::time::timeout(grace, polled).await {
+        Ok(ended) => ended.context("the poll thread panicked"),
+        Err(_) => anyhow::bail!("not finished within the grace of {} s: ending at once", grace.as_secs()),
+    }
+}
+
+/// A thread of its own for a client that blocks; the receiver gets what it returns.
+fn spawn_thread<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> anyhow::Result<oneshot::Receiver<T>> {
+    let (done, result) = oneshot::channel();
+    let work = move || drop(done.send(work()));
+    std::thread::Builder::new().name(name.into()).spawn(work).context("a thread cannot be started")?;
+    Ok(result)
+}

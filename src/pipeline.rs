@@ -1,0 +1,469 @@
+//! The loop: next → decode → plan → rejects → write → position, for one partition.
+//!
+//! One batch is being written, one is being filled, never a third. It knows the sink's contract and nothing of Kafka
+//! or of any one system: it is handed records, a place for dead letters and a place for positions, and asks where a
+//! topic ends when a record has to wait for another topic.
+
+mod parent;
+
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot, watch};
+
+use crate::change::{Decoded, Reject, RejectClass};
+use crate::format::{self, Format};
+use crate::pipeline::parent::{PARENT_DELAY_MAX, ParentPatience};
+use crate::plan::route::Routes;
+use crate::plan::write::{Batch, Rejected, Versioned};
+use crate::plan::{self, Draft, Pushed};
+use crate::record::{Record, TopicPartition};
+use crate::retry::Backoff;
+use crate::sink::{Failure, Opened, Outcome, ParentWait, Retry, Sink};
+use crate::version::Chain;
+
+/// A stopped partition tries again this often: a person may have mended what stopped it.
+pub const STOPPED_RETRY: Duration = Duration::from_secs(30);
+
+/// What all partitions of a binary share.
+pub struct Pipeline<S> {
+    pub sink: Arc<S>,
+    pub routes: Arc<Routes>,
+    pub format: Format,
+    pub limits: Limits,
+    pub dead_letters: mpsc::Sender<DeadLetterRequest>,
+    pub topic_ends: mpsc::Sender<TopicEndsRequest>,
+}
+
+/// Limits of one batch and one record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Limits {
+    pub batch_records_max: usize,
+    pub batch_bytes_max: usize,
+    pub record_bytes_max: usize,
+}
+
+/// A partition that this process was given: where to start, what comes in, what goes back, when to stop.
+pub struct Assignment {
+    pub partition: TopicPartition,
+    pub start_offset: i64,
+    /// The versions as of `start_offset`; `None` where the sink orders by position instead.
+    pub chain: Option<Chain>,
+    pub records: mpsc::Receiver<Vec<Record>>,
+    pub held: Arc<Held>,
+    pub progress: watch::Sender<Progress>,
+    /// Turns true when the partition is revoked. Taking ends, what is being written may finish.
+    pub revoked: watch::Receiver<bool>,
+}
+
+/// Bytes of records that were handed to a partition and are not durable yet. The poll thread adds, the loop takes off.
+#[derive(Debug, Default)]
+pub struct Held {
+    bytes: AtomicUsize,
+}
+
+/// The only thing that flows back from the loop.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Progress {
+    /// Everything below it is in the sink or in the dead-letter topic.
+    pub next_offset: i64,
+    /// The versions as of `next_offset`.
+    pub chain: Option<Chain>,
+    /// Records finished since the assignment, dead letters among them.
+    pub finished: u64,
+    pub dead_lettered: u64,
+    pub state: State,
+}
+
+/// What a partition is doing, in words for the operator.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    Running,
+    /// It tries again by itself; the text says what it waits for.
+    Waiting(String),
+    /// A person has to act; the text says why and how. What can be mended from outside is tried again every
+    /// [`STOPPED_RETRY`].
+    Stopped(String),
+}
+
+/// A refused record on its way out. The answer says that the broker has it, or why it never will as things stand.
+#[derive(Debug)]
+pub struct DeadLetterRequest {
+    pub letter: DeadLetter,
+    pub answer: oneshot::Sender<Result<(), String>>,
+}
+
+/// A refused record with all that its dead letter tells.
+#[derive(Debug, Clone, PartialEq)]
+pub struct DeadLetter {
+    pub record: Record,
+    pub reject: Reject,
+    /// The route that refused it, or all of its topic when it was refused before any.
+    pub route: String,
+    pub version: Option<i64>,
+}
+
+/// Asks for the end of every partition of a topic; no answer when Kafka cannot be asked now.
+#[derive(Debug)]
+pub struct TopicEndsRequest {
+    pub topic: String,
+    pub answer: oneshot::Sender<Vec<(i32, i64)>>,
+}
+
+/// The partition was revoked, so the loop ends.
+struct Revoked;
+
+impl Progress {
+    /// An assignment of which nothing is finished yet.
+    pub fn at(next_offset: i64, chain: Option<Chain>) -> Self {
+        Progress { next_offset, chain, finished: 0, dead_lettered: 0, state: State::Running }
+    }
+}
+
+impl Held {
+    pub fn add(&self, bytes: usize) {
+        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    pub fn bytes(&self) -> usize {
+        self.bytes.load(Ordering::Relaxed)
+    }
+
+    fn release(&self, bytes: usize) {
+        self.bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl<S: Sink> Pipeline<S> {
+    /// Runs one partition until it is revoked. The last progress sent is the answer: it counts whatever happens
+    /// after, and whoever comes next starts there.
+    pub async fn run(self: Arc<Self>, assignment: Assignment) {
+        let Assignment { partition, start_offset, chain, records, held, progress, revoked } = assignment;
+        let mut run = Run { pipeline: &self, partition, held: held.clone(), progress, revoked };
+        let Ok(Opened { state, next_offset }) = run.open(start_offset).await else { return };
+        let draft = Draft::new(self.routes.clone(), run.partition.clone(), next_offset);
+        let chunk = Vec::new().into_iter();
+        let intake = Intake { records, chunk, chain, draft, held, skip_below: next_offset, end: None };
+        // The only error is that the partition was revoked, and then the last progress has been sent.
+        let _ = run.carry(intake, state).await;
+    }
+
+    fn decode(&self, versioned: &Versioned) -> Decoded {
+        match self.routes.topic(&versioned.record.topic) {
+            Some(topic) => format::decode(self.format, &topic.shape, self.limits.record_bytes_max, &versioned.record),
+            None => Decoded::Reject(Reject::new(RejectClass::WrongType, "no route reads this topic")),
+        }
+    }
+}
+
+/// The loop's hold on one partition.
+struct Run<'p, S> {
+    pipeline: &'p Pipeline<S>,
+    partition: TopicPartition,
+    held: Arc<Held>,
+    progress: watch::Sender<Progress>,
+    revoked: watch::Receiver<bool>,
+}
+
+impl<S: Sink> Run<'_, S> {
+    async fn open(&mut self, start_offset: i64) -> Result<Opened<S::Partition>, Revoked> {
+        let mut backoff = Backoff::new();
+        loop {
+            match self.pipeline.sink.open(&self.partition, start_offset).await {
+                Ok(opened) => {
+                    self.progress.send_modify(|progress| progress.next_offset = opened.next_offset);
+                    self.say(State::Running);
+                    return Ok(opened);
+                }
+                Err(Failure::Retry(waiting_for)) => {
+                    self.say(State::Waiting(waiting_for));
+                    self.wait(backoff.next_delay(rand::random())).await?;
+                }
+                Err(Failure::Stop(why)) => self.stop(why).await?,
+            }
+        }
+    }
+
+    /// Fills, plans and writes batch after batch. While one is being written the next is filled.
+    async fn carry(mut self, mut intake: Intake, mut state: S::Partition) -> Result<(), Revoked> {
+        let pipeline = self.pipeline;
+        let mut revoked = self.revoked.clone();
+        loop {
+            // What is filled but not yet being written is dropped: whoever comes next reads it again.
+            if *revoked.borrow() {
+                return Err(Revoked);
+            }
+            if intake.draft.is_empty() {
+                if let Some(why) = &intake.end {
+                    self.say(State::Stopped(why.clone()));
+                    self.until_revoked().await;
+                    return Err(Revoked);
+                }
+                tokio::select! {
+                    open = intake.take_more(pipeline) => if !open { return Err(Revoked) },
+                    _ = revoked.wait_for(|revoked| *revoked) => return Err(Revoked),
+                }
+                continue;
+            }
+            let batch = intake.draft.take();
+            let write = self.write(&mut state, batch);
+            tokio::pin!(write);
+            let mut open = true;
+            loop {
+                tokio::select! {
+                    biased;
+                    written = &mut write => break written?,
+                    // Dropped while it receives, it has taken nothing; what it has received it keeps at once.
+                    more = intake.take_more(pipeline), if open && intake.has_room(&pipeline.limits) => open = more,
+                }
+            }
+        }
+    }
+
+    /// Writes a batch until it is durable, and only then moves the position.
+    async fn write(&mut self, state: &mut S::Partition, mut batch: Batch) -> Result<(), Revoked> {
+        let held: usize = batch.records.iter().map(|versioned| versioned.record.held_bytes()).sum();
+        let finished = batch.records.len() as u64;
+        let chain = batch.records.last().map(|versioned| Chain::after(versioned.version));
+        let pipeline = self.pipeline;
+        let replan = |batch: Batch, next_offset: i64, refused: &[Rejected]| {
+            plan::again(&pipeline.routes, batch, next_offset, refused, |versioned| pipeline.decode(versioned))
+        };
+        let mut backoff = Backoff::new();
+        let mut parent: Option<ParentPatience> = None;
+        loop {
+            if !batch.rejects.is_empty() {
+                self.dead_letter(&batch, &batch.rejects).await?;
+                batch = replan(batch, i64::MIN, &[]);
+            }
+            match pipeline.sink.write(state, &batch).await {
+                Outcome::Durable => break,
+                Outcome::Rejected(refused) => {
+                    self.dead_letter(&batch, &refused).await?;
+                    batch = replan(batch, i64::MIN, &refused);
+                }
+                Outcome::Stop(why) => self.stop(why).await?,
+                Outcome::Retry(Retry { next_offset, waiting_for, parent: missing }) => {
+                    self.say(State::Waiting(waiting_for));
+                    let mut delay = backoff.next_delay(rand::random());
+                    let mut refused = None;
+                    match missing {
+                        Some(missing) => {
+                            delay = delay.min(PARENT_DELAY_MAX);
+                            refused = self.parent_is_late(&mut parent, &batch, missing).await?;
+                        }
+                        None => parent.iter_mut().for_each(ParentPatience::away),
+                    }
+                    let moved = batch.records.first().is_some_and(|first| first.record.offset < next_offset);
+                    self.advance(next_offset);
+                    match refused {
+                        Some(rejected) => {
+                            let rejected = [rejected];
+                            self.dead_letter(&batch, &rejected).await?;
+                            batch = replan(batch, next_offset, &rejected);
+                        }
+                        None if moved => {
+                            batch = replan(batch, next_offset, &[]);
+                            backoff.reset();
+                            self.wait(delay).await?;
+                        }
+                        None => self.wait(delay).await?,
+                    }
+                }
+            }
+        }
+        self.progress.send_modify(|progress| {
+            progress.next_offset = batch.next_offset;
+            progress.chain = progress.chain.and(chain);
+            progress.finished += finished;
+        });
+        self.held.release(held);
+        self.say(State::Running);
+        Ok(())
+    }
+
+    /// Part of a batch is durable. Where versions are saved with the position they are known at its end only.
+    fn advance(&self, next_offset: i64) {
+        self.progress.send_modify(|progress| {
+            if progress.chain.is_none() {
+                progress.next_offset = progress.next_offset.max(next_offset);
+            }
+        });
+    }
+
+    /// Looks at a record whose parent is missing: the reject, when it has waited long enough.
+    async fn parent_is_late(
+        &self,
+        patience: &mut Option<ParentPatience>,
+        batch: &Batch,
+        missing: ParentWait,
+    ) -> Result<Option<Rejected>, Revoked> {
+        let offset = batch.records[missing.rejected.record].record.offset;
+        let ends = self.topic_ends(&missing.topic).await?;
+        let now = tokio::time::Instant::now().into_std();
+        let late = match patience {
+            Some(patience) if patience.offset() == offset => patience.is_over(now, missing.progress, ends.is_some()),
+            _ => {
+                *patience = ends.map(|ends| ParentPatience::begin(now, offset, ends, missing.progress));
+                false
+            }
+        };
+        Ok(late.then_some(missing.rejected))
+    }
+
+    /// The ends of a topic now, or `None` when Kafka does not tell.
+    async fn topic_ends(&self, topic: &str) -> Result<Option<Vec<(i32, i64)>>, Revoked> {
+        let (answer, ends) = oneshot::channel();
+        let request = TopicEndsRequest { topic: topic.into(), answer };
+        self.unless_revoked(async {
+            self.pipeline.topic_ends.send(request).await.ok()?;
+            ends.await.ok()
+        })
+        .await
+    }
+
+    /// Sends these records to the dead-letter topic and returns when the broker has them all (K10).
+    async fn dead_letter(&self, batch: &Batch, rejects: &[Rejected]) -> Result<(), Revoked> {
+        let mut open: Vec<&Rejected> = rejects.iter().collect();
+        let mut stood = false;
+        while !open.is_empty() {
+            let mut answers = Vec::with_capacity(open.len());
+            for rejected in open.drain(..) {
+                let (answer, answered) = oneshot::channel();
+                let request = DeadLetterRequest { letter: self.letter(batch, rejected), answer };
+                // A closed channel drops the answer's sender, which the wait below takes for a failure.
+                let _ = self.unless_revoked(self.pipeline.dead_letters.send(request)).await?;
+                answers.push((rejected, answered));
+            }
+            let mut failed = None;
+            for (rejected, answered) in answers {
+                let answer = self.unless_revoked(answered).await?;
+                match answer.unwrap_or_else(|_| Err("the dead-letter producer is gone".into())) {
+                    Ok(()) => self.progress.send_modify(|progress| progress.dead_lettered += 1),
+                    Err(why) => {
+                        open.push(rejected);
+                        failed = Some(why);
+                    }
+                }
+            }
+            if let Some(why) = failed {
+                stood = true;
+                self.stop(why).await?;
+            }
+        }
+        if stood {
+            // The write that follows may take its time, and nobody has to act any more.
+            self.say(State::Running);
+        }
+        Ok(())
+    }
+
+    fn letter(&self, batch: &Batch, rejected: &Rejected) -> DeadLetter {
+        let versioned = &batch.records[rejected.record];
+        let offset = versioned.record.offset;
+        tracing::warn!(partition = %self.partition, offset, class = rejected.reject.class.as_str(), "record rejected");
+        DeadLetter {
+            record: versioned.record.clone(),
+            reject: rejected.reject.clone(),
+            route: self.pipeline.routes.refusing(&versioned.record.topic, rejected.route),
+            version: self.progress.borrow().chain.map(|_| versioned.version),
+        }
+    }
+
+    /// Says that a person has to act, and waits for the next attempt.
+    async fn stop(&self, why: String) -> Result<(), Revoked> {
+        self.say(State::Stopped(why));
+        self.wait(STOPPED_RETRY).await
+    }
+
+    async fn wait(&self, delay: Duration) -> Result<(), Revoked> {
+        self.unless_revoked(tokio::time::sleep(delay)).await
+    }
+
+    async fn unless_revoked<T>(&self, future: impl Future<Output = T>) -> Result<T, Revoked> {
+        tokio::select! {
+            done = future => Ok(done),
+            () = self.until_revoked() => Err(Revoked),
+        }
+    }
+
+    async fn until_revoked(&self) {
+        // An error means that the sender is gone, and with it whoever gave us the partition.
+        let _ = self.revoked.clone().wait_for(|revoked| *revoked).await;
+    }
+
+    /// Reports what the partition is doing; logged when it changes.
+    fn say(&self, state: State) {
+        self.progress.send_if_modified(|progress| {
+            if progress.state == state {
+                return false;
+            }
+            match &state {
+                State::Running => tracing::info!(partition = %self.partition, "running"),
+                State::Waiting(what) => tracing::warn!(partition = %self.partition, "waiting for {what}"),
+                State::Stopped(why) => tracing::error!(partition = %self.partition, "stopped: {why}"),
+            }
+            progress.state = state;
+            true
+        });
+    }
+}
+
+/// The batch that is being filled, and the records that did not fit into it.
+struct Intake {
+    records: mpsc::Receiver<Vec<Record>>,
+    /// What is left of the last chunk received.
+    chunk: std::vec::IntoIter<Record>,
+    chain: Option<Chain>,
+    draft: Draft,
+    held: Arc<Held>,
+    /// Records below it are in the sink already.
+    skip_below: i64,
+    /// Why nothing behind the draft may be taken.
+    end: Option<String>,
+}
+
+impl Intake {
+    fn has_room(&self, limits: &Limits) -> bool {
+        self.end.is_none()
+            && self.draft.records() < limits.batch_records_max
+            && self.draft.bytes() < limits.batch_bytes_max
+    }
+
+    /// Waits for records and plans as many as the draft has room for. False when there will be no more.
+    async fn take_more<S: Sink>(&mut self, pipeline: &Pipeline<S>) -> bool {
+        if self.chunk.as_slice().is_empty() {
+            match self.records.recv().await {
+                Some(chunk) => self.chunk = chunk.into_iter(),
+                None => return false,
+            }
+        }
+        while self.has_room(&pipeline.limits) {
+            match self.chunk.next() {
+                Some(record) => self.push(pipeline, record),
+                None => match self.records.try_recv() {
+                    Ok(chunk) => self.chunk = chunk.into_iter(),
+                    Err(_) => break,
+                },
+            }
+        }
+        true
+    }
+
+    fn push<S: Sink>(&mut self, pipeline: &Pipeline<S>, record: Record) {
+        let version = self.chain.as_mut().map_or(0, |chain| chain.next(record.timestamp_ms));
+        if record.offset < self.skip_below {
+            self.held.release(record.held_bytes());
+            return;
+        }
+        let versioned = Versioned { record, version };
+        if let Pushed::Stop(why) = self.draft.push(versioned, |versioned| pipeline.decode(versioned)) {
+            self.end = Some(why);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,255 @@
+//! Decoded records become writes: routes are found, rows cut to columns, moves split in two, rejects set aside.
+//!
+//! A pure function of the routes, the records and their versions. A record is planned for all its routes or, when
+//! one of them refuses it, for none.
+
+mod fold;
+pub mod route;
+pub mod write;
+
+use std::sync::Arc;
+
+use crate::change::{Change, Decoded, Op, Reject, RejectClass};
+use crate::plan::fold::Fold;
+use crate::plan::route::{Apply, Route, Routes};
+use crate::plan::write::{Batch, Expect, Rejected, Versioned, Write, WriteKind};
+use crate::record::TopicPartition;
+use crate::row::{Row, Value};
+
+/// A batch that is being filled, record by record in offset order.
+#[derive(Debug)]
+pub struct Draft {
+    routes: Arc<Routes>,
+    partition: TopicPartition,
+    records: Vec<Versioned>,
+    rejects: Vec<Rejected>,
+    writes: Fold,
+    next_offset: i64,
+    bytes: usize,
+}
+
+/// What became of a record that was offered to a draft.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Pushed {
+    Taken,
+    /// The partition has to stop in front of this record, which is not part of the draft.
+    Stop(String),
+}
+
+/// What one record asks for, or the route and reason that refuse it.
+type Planned = Result<Vec<Write>, Rejected>;
+
+impl Draft {
+    /// An empty draft whose first record will have `next_offset` or a higher one.
+    pub fn new(routes: Arc<Routes>, partition: TopicPartition, next_offset: i64) -> Self {
+        let writes = Fold::default();
+        Draft { routes, partition, records: Vec::new(), rejects: Vec::new(), writes, next_offset, bytes: 0 }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.records.is_empty()
+    }
+
+    pub fn records(&self) -> usize {
+        self.records.len()
+    }
+
+    /// Bytes of the keys and values of the records.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Adds a record. `decode` is called for its meaning; a panic in it, or in planning, rejects the record (K10).
+    pub fn push(&mut self, versioned: Versioned, decode: impl Fn(&Versioned) -> Decoded) -> Pushed {
+        let at = self.records.len();
+        let routes = &self.routes;
+        // Both only read what they are given, so nothing half-changed outlives a panic.
+        let planned = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match decode(&versioned) {
+            Decoded::Truncate => Err(TRUNCATED),
+            decoded => Ok(plan(routes, at, &versioned, decoded)),
+        }));
+        let planned = match planned {
+            Ok(Ok(planned)) => planned,
+            Ok(Err(stop)) => return Pushed::Stop(stop.to_string()),
+            Err(_) => Err(rejected(at, None, Reject::new(RejectClass::Panicked, "decoding or planning it panicked"))),
+        };
+        match planned {
+            Ok(writes) => writes.into_iter().for_each(|write| self.writes.push(&self.routes, write)),
+            Err(reject) => self.rejects.push(reject),
+        }
+        self.next_offset = versioned.record.offset + 1;
+        self.bytes += versioned.record.bytes();
+        self.records.push(versioned);
+        Pushed::Taken
+    }
+
+    /// The batch to write, and an empty draft that goes on behind it.
+    pub fn take(&mut self) -> Batch {
+        let next = Draft::new(self.routes.clone(), self.partition.clone(), self.next_offset);
+        let draft = std::mem::replace(self, next);
+        Batch {
+            partition: draft.partition,
+            records: draft.records,
+            writes: draft.writes.into_writes(),
+            rejects: draft.rejects,
+            next_offset: draft.next_offset,
+        }
+    }
+}
+
+/// Plans a batch again without the records below `next_offset`, which are durable, and without those that were
+/// refused before or are now. Their dead letters are not repeated: the new batch's rejects are those that are new.
+pub fn again(
+    routes: &Arc<Routes>,
+    batch: Batch,
+    next_offset: i64,
+    refused: &[Rejected],
+    decode: impl Fn(&Versioned) -> Decoded,
+) -> Batch {
+    let mut draft = Draft::new(routes.clone(), batch.partition.clone(), next_offset);
+    let is_refused = |at: usize| refused.iter().chain(&batch.rejects).any(|rejected| rejected.record == at);
+    for (at, versioned) in batch.records.into_iter().enumerate() {
+        if versioned.record.offset >= next_offset && !is_refused(at) {
+            draft.push(versioned, &decode);
+        }
+    }
+    Batch { next_offset: batch.next_offset, ..draft.take() }
+}
+
+const TRUNCATED: &str = "the table was truncated at the source, and a truncate has no version and no order among the \
+                         rows of other partitions: stop, truncate the target by hand, then move the group past this \
+                         record";
+
+fn rejected(record: usize, route: Option<usize>, reject: Reject) -> Rejected {
+    Rejected { record, route, reject }
+}
+
+fn plan(routes: &Routes, record: usize, versioned: &Versioned, decoded: Decoded) -> Planned {
+    let feeds = routes.topic(&versioned.record.topic).map_or(&[][..], |topic| &topic.routes);
+    let mut writes = Vec::with_capacity(feeds.len());
+    let version = versioned.version;
+    let mut each = |plan: &dyn Fn(&mut RoutePlan<'_>) -> Result<(), Reject>| {
+        for at in feeds {
+            let route = &routes.routes[*at];
+            let mut planned = RoutePlan { at: *at, route, record, version, writes: &mut writes };
+            plan(&mut planned).map_err(|reject| rejected(record, Some(*at), reject))?;
+        }
+        Ok(())
+    };
+    match decoded {
+        Decoded::Change(change) => each(&|route| route.change(&change))?,
+        Decoded::Tombstone(key) => each(&|route| route.tombstone(&key))?,
+        Decoded::Reject(reject) => return Err(rejected(record, None, reject)),
+        // A truncate never gets here: the draft stops in front of it.
+        Decoded::Truncate | Decoded::Message | Decoded::Heartbeat | Decoded::Transaction => {}
+    }
+    Ok(writes)
+}
+
+/// One record on its way through one route.
+struct RoutePlan<'a> {
+    at: usize,
+    route: &'a Route,
+    record: usize,
+    version: i64,
+    writes: &'a mut Vec<Write>,
+}
+
+impl RoutePlan<'_> {
+    fn change(&mut self, change: &Change) -> Result<(), Reject> {
+        match &self.route.apply {
+            Apply::Mirror => self.mirror(change),
+            Apply::Events { .. } => self.event(change),
+        }
+    }
+
+    /// The newest image is the row. A row whose target key changed is deleted under the old one (C4).
+    fn mirror(&mut self, change: &Change) -> Result<(), Reject> {
+        let image = |image: &Option<Row>, name: &str| {
+            image.clone().ok_or_else(|| Reject::new(RejectClass::MissingImage, format!("the change has no {name}")))
+        };
+        match change.op {
+            Op::Delete => {
+                let old = self.keys_only(&image(&change.before, "image before")?, RejectClass::MissingImage)?;
+                self.push(WriteKind::Delete, Expect::Any, old);
+            }
+            Op::Update if self.route.moves => {
+                let old = self.keys_only(&image(&change.before, "image before")?, RejectClass::MissingImage)?;
+                let new = self.values(change.after.as_ref())?;
+                if self.route.key.iter().any(|at| old[*at] != new[*at]) {
+                    self.push(WriteKind::Delete, Expect::Any, old);
+                }
+                self.push(WriteKind::Upsert, Expect::Any, new);
+            }
+            Op::Read | Op::Create | Op::Update => {
+                let new = self.values(change.after.as_ref())?;
+                self.push(WriteKind::Upsert, Expect::Any, new);
+            }
+        }
+        Ok(())
+    }
+
+    fn event(&mut self, change: &Change) -> Result<(), Reject> {
+        let (kind, expect) = match change.op {
+            Op::Create | Op::Read => (WriteKind::Upsert, Expect::Absent),
+            Op::Update => (WriteKind::Upsert, Expect::Present),
+            Op::Delete => (WriteKind::Delete, Expect::Present),
+        };
+        let values = self.values(change.after.as_ref())?;
+        self.push(kind, expect, values);
+        Ok(())
+    }
+
+    /// The row is gone. Where the target's key needs more than the source's key, the delete before the tombstone
+    /// has done it already.
+    fn tombstone(&mut self, key: &Row) -> Result<(), Reject> {
+        match &self.route.apply {
+            Apply::Mirror if !self.route.moves => {
+                let old = self.keys_only(key, RejectClass::MissingKey)?;
+                self.push(WriteKind::Delete, Expect::Any, old);
+            }
+            Apply::Mirror | Apply::Events { .. } => {}
+        }
+        Ok(())
+    }
+
+    /// The route's columns out of an image of the topic's shape.
+    fn values(&self, image: Option<&Row>) -> Result<Vec<Value>, Reject> {
+        let image = image.ok_or_else(|| Reject::new(RejectClass::MissingImage, "the change has no image after"))?;
+        let values: Vec<Value> = self.route.columns.iter().map(|column| image[column.source].clone()).collect();
+        self.check_key(&values, RejectClass::MissingKey)?;
+        Ok(values)
+    }
+
+    fn keys_only(&self, image: &Row, missing: RejectClass) -> Result<Vec<Value>, Reject> {
+        let mut values = vec![Value::Absent; self.route.columns.len()];
+        for at in &self.route.key {
+            values[*at] = image[self.route.columns[*at].source].clone();
+        }
+        self.check_key(&values, missing)?;
+        Ok(values)
+    }
+
+    fn check_key(&self, values: &[Value], missing: RejectClass) -> Result<(), Reject> {
+        let absent = |at: &&usize| matches!(values[**at], Value::Absent | Value::Unavailable | Value::Null);
+        match self.route.key.iter().find(absent) {
+            None => Ok(()),
+            Some(at) => {
+                let name = &self.route.columns[*at].name;
+                Err(Reject::new(missing, format!("key column \"{name}\" of \"{}\" has no value", self.route.table)))
+            }
+        }
+    }
+
+    /// A record's delete is stamped with its version and its insert one higher (V1).
+    fn push(&mut self, kind: WriteKind, expect: Expect, values: Vec<Value>) {
+        let version = match expect {
+            Expect::Any => Some(self.version + i64::from(kind == WriteKind::Upsert)),
+            Expect::Absent | Expect::Present => None,
+        };
+        self.writes.push(Write { record: self.record, route: self.at, kind, expect, version, values });
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,53 @@
+//! Folding: within a batch, a write that a later one covers is dropped (V3a).
+//!
+//! It only ever drops. Cells of two records are never merged: a cell of the older record would get the newer
+//! version. Writes that expect something of their row are kept, for each decides by what it finds.
+
+use std::collections::HashMap;
+
+use crate::plan::route::Routes;
+use crate::plan::write::{Expect, Write, WriteKind};
+use crate::row::Value;
+
+/// The writes of a batch in record order, the covered ones already gone.
+#[derive(Debug, Default)]
+pub struct Fold {
+    writes: Vec<Option<Write>>,
+    /// The kept writes of each target row, by route and key.
+    kept: HashMap<(usize, Vec<Value>), Vec<usize>>,
+}
+
+impl Fold {
+    pub fn push(&mut self, routes: &Routes, write: Write) {
+        let at = self.writes.len();
+        if write.expect == Expect::Any {
+            let key = routes.routes[write.route].key.iter().map(|column| write.values[*column].clone()).collect();
+            let kept = self.kept.entry((write.route, key)).or_default();
+            kept.retain(|earlier| match &self.writes[*earlier] {
+                Some(earlier_write) if covers(&write, earlier_write) => {
+                    self.writes[*earlier] = None;
+                    false
+                }
+                _ => true,
+            });
+            kept.push(at);
+        }
+        self.writes.push(Some(write));
+    }
+
+    pub fn into_writes(self) -> Vec<Write> {
+        self.writes.into_iter().flatten().collect()
+    }
+}
+
+/// Whether the row is the same with and without the earlier write: a delete covers all, an upsert covers an upsert
+/// whose every column it sends.
+fn covers(later: &Write, earlier: &Write) -> bool {
+    match (later.kind, earlier.kind) {
+        (WriteKind::Delete, _) => true,
+        (WriteKind::Upsert, WriteKind::Delete) => false,
+        (WriteKind::Upsert, WriteKind::Upsert) => {
+            earlier.values.iter().zip(&later.values).all(|(earlier, later)| !earlier.is_sent() || later.is_sent())
+        }
+    }
+}

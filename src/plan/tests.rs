@@ -1,0 +1,215 @@
+//! Planning as tables of text: envelopes in, writes out.
+
+use std::collections::BTreeMap;
+
+use bytes::Bytes;
+use insta::assert_snapshot;
+
+use super::*;
+use crate::format::{Format, decode};
+use crate::plan::route::{RouteSpec, TargetTable};
+use crate::record::Record;
+use crate::row::{Column, Kind};
+
+fn table(name: &str, columns: &[(&str, Kind)], key: &[&str]) -> (String, TargetTable) {
+    let columns = columns.iter().map(|(name, kind)| Column { name: name.to_string(), kind: *kind }).collect();
+    let key = key.iter().map(|name| name.to_string()).collect();
+    (name.into(), TargetTable { name: name.into(), columns, key })
+}
+
+fn spec(table: &str, renamed: &[(&str, &str)]) -> RouteSpec {
+    let renamed = renamed.iter().map(|(target, source)| (target.to_string(), source.to_string())).collect();
+    let source_key = vec!["id".to_string()];
+    RouteSpec { topic: "orders".into(), table: table.into(), source_key, renamed, apply: Apply::Mirror }
+}
+
+fn tables() -> BTreeMap<String, TargetTable> {
+    let columns = [("order_id", Kind::Int64), ("user_id", Kind::Int64), ("note", Kind::Text)];
+    BTreeMap::from([
+        table("orders", &columns, &["order_id"]),
+        table("orders_by_user", &columns, &["user_id", "order_id"]),
+        table("by_user_only", &columns, &["user_id"]),
+    ])
+}
+
+fn routes() -> Arc<Routes> {
+    let specs = [spec("orders", &[("order_id", "id")]), spec("orders_by_user", &[("order_id", "id")])];
+    Arc::new(Routes::resolve(&specs, &tables()).expect("the routes fit the tables"))
+}
+
+fn decoder(routes: Arc<Routes>) -> impl Fn(&Versioned) -> Decoded {
+    move |versioned| {
+        let shape = &routes.topic("orders").expect("the topic is routed").shape;
+        decode(Format::Envelope, shape, 1 << 20, &versioned.record)
+    }
+}
+
+fn record(at: i64, value: &str) -> Versioned {
+    let record = Record {
+        topic: "orders".into(),
+        partition: 0,
+        offset: at,
+        timestamp_ms: None,
+        key: Some(Bytes::from_static(br#"{"id":1}"#)),
+        value: (!value.is_empty()).then(|| Bytes::copy_from_slice(value.as_bytes())),
+        headers: [].into(),
+    };
+    Versioned { record, version: 100 + 2 * at }
+}
+
+fn draft(values: &[&str]) -> Draft {
+    let routes = routes();
+    let partition = TopicPartition { topic: "orders".into(), partition: 0 };
+    let mut draft = Draft::new(routes.clone(), partition, 0);
+    for (at, value) in values.iter().enumerate() {
+        draft.push(record(at as i64, value), decoder(routes.clone()));
+    }
+    draft
+}
+
+fn shown(batch: &Batch) -> String {
+    let routes = routes();
+    let mut lines = Vec::new();
+    for write in &batch.writes {
+        let route = &routes.routes[write.route];
+        let values = route.columns.iter().zip(&write.values).filter(|(_, value)| **value != Value::Absent);
+        let values: Vec<String> = values.map(|(column, value)| format!("{}={value:?}", column.name)).collect();
+        let version = write.version.expect("mirrored writes have one");
+        lines.push(format!("{:?} {} @{version} {}", write.kind, route.table, values.join(" ")));
+    }
+    for rejected in &batch.rejects {
+        let route = rejected.route.map_or("-".into(), |at| routes.routes[at].name());
+        lines.push(format!("reject record {} by {route}: {}", rejected.record, rejected.reject));
+    }
+    lines.join("\n")
+}
+
+#[test]
+fn an_insert_goes_to_every_route() {
+    let batch = draft(&[r#"{"op":"c","after":{"id":1,"user_id":5,"note":"a"}}"#]).take();
+    assert_snapshot!(shown(&batch), @r#"
+    Upsert orders @101 order_id=Int(1) user_id=Int(5) note=Text("a")
+    Upsert orders_by_user @101 order_id=Int(1) user_id=Int(5) note=Text("a")
+    "#);
+    assert_eq!(batch.next_offset, 1);
+}
+
+#[test]
+fn a_changed_user_moves_the_row_that_is_keyed_by_it() {
+    let value = r#"{"op":"u","before":{"id":1,"user_id":5,"note":"a"},"after":{"id":1,"user_id":6,"note":"a"}}"#;
+    assert_snapshot!(shown(&draft(&[value]).take()), @r#"
+    Upsert orders @101 order_id=Int(1) user_id=Int(6) note=Text("a")
+    Delete orders_by_user @100 order_id=Int(1) user_id=Int(5)
+    Upsert orders_by_user @101 order_id=Int(1) user_id=Int(6) note=Text("a")
+    "#);
+}
+
+#[test]
+fn an_update_in_place_deletes_nothing_so_that_unsent_columns_stay() {
+    let value = r#"{"op":"u","before":{"id":1,"user_id":5,"note":"a"},"after":{"id":1,"user_id":5}}"#;
+    assert_snapshot!(shown(&draft(&[value]).take()), @"
+    Upsert orders @101 order_id=Int(1) user_id=Int(5)
+    Upsert orders_by_user @101 order_id=Int(1) user_id=Int(5)
+    ");
+}
+
+#[test]
+fn a_delete_uses_the_image_before_and_its_tombstone_the_key() {
+    let value = r#"{"op":"d","before":{"id":1,"user_id":5,"note":"a"},"after":null}"#;
+    assert_snapshot!(shown(&draft(&[value]).take()), @"
+    Delete orders @100 order_id=Int(1)
+    Delete orders_by_user @100 order_id=Int(1) user_id=Int(5)
+    ");
+    assert_snapshot!(shown(&draft(&[value, ""]).take()), @"
+    Delete orders_by_user @100 order_id=Int(1) user_id=Int(5)
+    Delete orders @102 order_id=Int(1)
+    ");
+}
+
+#[test]
+fn a_record_is_refused_for_all_its_routes_or_for_none() {
+    let no_before = r#"{"op":"u","before":null,"after":{"id":1,"user_id":5,"note":"a"}}"#;
+    assert_snapshot!(shown(&draft(&[no_before]).take()), @"reject record 0 by orders → orders_by_user: missing_image: the change has no image before");
+    let no_user = r#"{"op":"c","after":{"id":1,"user_id":null}}"#;
+    assert_snapshot!(shown(&draft(&[no_user]).take()), @r#"reject record 0 by orders → orders_by_user: missing_key: key column "user_id" of "orders_by_user" has no value"#);
+}
+
+#[test]
+fn folding_drops_what_is_covered_and_never_merges() {
+    let create = r#"{"op":"c","after":{"id":1,"user_id":5,"note":"a"}}"#;
+    let partial = r#"{"op":"u","before":{"id":1,"user_id":5},"after":{"id":1,"user_id":5,"note":"__debezium_unavailable_value"}}"#;
+    let full = r#"{"op":"u","before":{"id":1,"user_id":5},"after":{"id":1,"user_id":5,"note":null}}"#;
+    assert_snapshot!(shown(&draft(&[create, partial]).take()), @r#"
+    Upsert orders @101 order_id=Int(1) user_id=Int(5) note=Text("a")
+    Upsert orders_by_user @101 order_id=Int(1) user_id=Int(5) note=Text("a")
+    Upsert orders @103 order_id=Int(1) user_id=Int(5) note=Unavailable
+    Upsert orders_by_user @103 order_id=Int(1) user_id=Int(5) note=Unavailable
+    "#);
+    assert_snapshot!(shown(&draft(&[create, partial, full]).take()), @"
+    Upsert orders @105 order_id=Int(1) user_id=Int(5) note=Null
+    Upsert orders_by_user @105 order_id=Int(1) user_id=Int(5) note=Null
+    ");
+    let delete = r#"{"op":"d","before":{"id":1,"user_id":5}}"#;
+    assert_snapshot!(shown(&draft(&[create, delete, create]).take()), @r#"
+    Delete orders @102 order_id=Int(1)
+    Delete orders_by_user @102 order_id=Int(1) user_id=Int(5)
+    Upsert orders @105 order_id=Int(1) user_id=Int(5) note=Text("a")
+    Upsert orders_by_user @105 order_id=Int(1) user_id=Int(5) note=Text("a")
+    "#);
+}
+
+#[test]
+fn planning_again_brings_back_what_a_refused_record_had_covered() {
+    let create = r#"{"op":"c","after":{"id":1,"user_id":5,"note":"a"}}"#;
+    let update = r#"{"op":"u","before":{"id":1,"user_id":5},"after":{"id":1,"user_id":5,"note":"b"}}"#;
+    let batch = draft(&[create, "broken", update]).take();
+    assert_eq!(batch.rejects.len(), 1);
+    let refused = [rejected(2, None, Reject::new(RejectClass::Refused, "too big"))];
+    let routes = routes();
+    let again = again(&routes, batch, 0, &refused, decoder(routes.clone()));
+    assert_eq!((again.records.len(), again.next_offset), (1, 3));
+    assert_snapshot!(shown(&again), @r#"
+    Upsert orders @101 order_id=Int(1) user_id=Int(5) note=Text("a")
+    Upsert orders_by_user @101 order_id=Int(1) user_id=Int(5) note=Text("a")
+    "#);
+}
+
+#[test]
+fn planning_again_leaves_out_what_is_durable() {
+    let create = r#"{"op":"c","after":{"id":1,"user_id":5,"note":"a"}}"#;
+    let update = r#"{"op":"u","before":{"id":1,"user_id":5},"after":{"id":1,"user_id":5,"note":"b"}}"#;
+    let routes = routes();
+    let again = again(&routes, draft(&[create, update]).take(), 1, &[], decoder(routes.clone()));
+    let offsets: Vec<i64> = again.records.iter().map(|versioned| versioned.record.offset).collect();
+    assert_eq!((offsets, again.next_offset), (vec![1], 2));
+}
+
+#[test]
+fn the_draft_stops_in_front_of_a_truncate() {
+    let mut draft = draft(&[r#"{"op":"c","after":{"id":1,"user_id":5}}"#]);
+    let pushed = draft.push(record(1, r#"{"op":"t"}"#), decoder(routes()));
+    assert!(matches!(pushed, Pushed::Stop(text) if text.contains("truncate")));
+    assert_eq!(draft.take().next_offset, 1);
+}
+
+#[test]
+fn a_panic_rejects_the_record_and_not_its_neighbours() {
+    let mut draft = draft(&[r#"{"op":"c","after":{"id":1,"user_id":5}}"#]);
+    draft.push(record(1, "{}"), |_| panic!("planted"));
+    let batch = draft.take();
+    assert_eq!((batch.writes.len(), batch.next_offset), (2, 2));
+    assert_eq!(batch.rejects[0].reject.class, RejectClass::Panicked);
+}
+
+#[test]
+fn routes_that_would_lose_rows_are_refused_with_the_mend() {
+    let specs =
+        [spec("by_user_only", &[("order_id", "id")]), spec("nowhere", &[]), spec("orders", &[("order_no", "id")])];
+    let problems = Routes::resolve(&specs, &tables()).expect_err("none of them fits");
+    assert_snapshot!(problems.join("\n"), @r#"
+    route orders → by_user_only: the primary key of "by_user_only" does not contain the source's key column "id": two source rows could then share one row there; add it to the table's primary key, or name it in `columns` if it is called differently
+    route orders → nowhere: the target has no table "nowhere": create it or correct the route's `table`
+    route orders → orders: table "orders" has no column "order_no": add it or correct `columns`
+    route orders → orders: the primary key of "orders" does not contain the source's key column "id": two source rows could then share one row there; add it to the table's primary key, or name it in `columns` if it is called differently
+    "#);
+}

@@ -1,0 +1,65 @@
+//! Writes: what a sink is asked to do, and the batch they come in.
+
+use crate::change::Reject;
+use crate::record::{Record, TopicPartition};
+use crate::row::Value;
+
+/// What is written together: the records of one partition in offset order, what to write for them, what to refuse.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    pub partition: TopicPartition,
+    pub records: Vec<Versioned>,
+    /// In the order of the records that caused them.
+    pub writes: Vec<Write>,
+    pub rejects: Vec<Rejected>,
+    /// The offset after the last record: what is committed once the batch is durable.
+    pub next_offset: i64,
+}
+
+/// A record and the version that it got when it was read, once (V1). 0 where versions are not used.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Versioned {
+    pub record: Record,
+    pub version: i64,
+}
+
+/// One planned mutation of one target row.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Write {
+    /// The record that caused it: index into [`Batch::records`].
+    pub record: usize,
+    /// Index into [`crate::plan::route::Routes::routes`].
+    pub route: usize,
+    pub kind: WriteKind,
+    pub expect: Expect,
+    /// Microseconds; what the write is stamped with. `None` where the sink orders by position instead.
+    pub version: Option<i64>,
+    /// One value for each of the route's columns. Key columns always have a value; a delete of a mirrored row has
+    /// nothing but those.
+    pub values: Vec<Value>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum WriteKind {
+    Upsert,
+    Delete,
+}
+
+/// What the write takes for granted about its row. A broken expectation is decided by the sink: a row that is there
+/// already changes nothing, a row that was never seen is a reject (`missing_row`).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Expect {
+    Any,
+    Absent,
+    Present,
+}
+
+/// A record that is refused for all its routes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Rejected {
+    /// Index into [`Batch::records`].
+    pub record: usize,
+    /// The route that refused it (index into [`crate::plan::route::Routes::routes`]); `None` when none was reached.
+    pub route: Option<usize>,
+    pub reject: Reject,
+}

@@ -1,0 +1,83 @@
+//! The contract between the pipeline and a system that rows are written to.
+
+pub mod cassandra;
+pub mod postgres;
+
+use std::future::Future;
+
+use crate::plan::write::{Batch, Rejected};
+use crate::record::TopicPartition;
+
+/// A system that rows are written to. It knows one system and nothing of Kafka, other sinks, backoff or dead letters.
+///
+/// One value serves every partition of the process; what belongs to a partition is in [`Sink::Partition`].
+pub trait Sink: Send + Sync + 'static {
+    /// What the sink keeps for a partition that this process owns.
+    type Partition: Send;
+
+    /// Takes the partition. Called once per assignment, before any write, with the offset that Kafka says comes
+    /// next. Called again after a [`Failure::Retry`].
+    fn open(
+        &self,
+        partition: &TopicPartition,
+        start_offset: i64,
+    ) -> impl Future<Output = Result<Opened<Self::Partition>, Failure>> + Send;
+
+    /// Writes the batch, and returns when it is durable or when it is known why not. One call at a time for a
+    /// partition, in offset order; partitions run side by side. It may be dropped at any await when the partition
+    /// is revoked: what it had sent may still take effect, and must then do no harm.
+    ///
+    /// A batch whose records all were refused or passed over has no writes, and is written all the same: it moves
+    /// the position of a sink that keeps one.
+    fn write(&self, partition: &mut Self::Partition, batch: &Batch) -> impl Future<Output = Outcome> + Send;
+}
+
+/// A partition that was taken. Records below `next_offset` are already in the sink.
+#[derive(Debug)]
+pub struct Opened<P> {
+    pub state: P,
+    pub next_offset: i64,
+}
+
+/// Why a partition could not be taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Failure {
+    /// It may work later: try again, with backoff, for ever. The text says what is waited for.
+    Retry(String),
+    /// A person has to act. The text says what is wrong and how to mend it.
+    Stop(String),
+}
+
+/// What became of a batch.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Outcome {
+    Durable,
+    Retry(Retry),
+    /// Nothing of this batch counts: these records are refused, the rest is to be planned and written again.
+    Rejected(Vec<Rejected>),
+    /// A person has to act. The text says what is wrong and how to mend it. Nothing of this batch counts.
+    Stop(String),
+}
+
+/// A batch, or its end, that has to be written again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Retry {
+    /// Records below this offset are durable already, and are not written again.
+    pub next_offset: i64,
+    /// What is waited for, in words for the operator.
+    pub waiting_for: String,
+    pub parent: Option<ParentWait>,
+}
+
+/// A record that waits for a row which another topic has to bring.
+///
+/// It becomes a reject when every partition of that topic has been applied past the end that it had when the wait
+/// began, or when the topic has made no progress for too long.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ParentWait {
+    /// The topic that feeds the parent's table.
+    pub topic: String,
+    /// Next offset to be applied for each partition of that topic, read before the parent was looked for.
+    pub progress: Vec<(i32, i64)>,
+    pub rejected: Rejected,
+}

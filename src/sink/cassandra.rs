@@ -1,0 +1,324 @@
+//! Cassandra as a sink: rows become versioned cells, so every write may arrive any number of times and in any order.
+//!
+//! Idempotence and order come from one place: each statement carries its record's version as its timestamp (V1), and
+//! the server keeps the highest for each cell. So nothing is read before it is written, there is no table of what was
+//! applied, nothing is undone, and a write that a former owner left in flight does no harm when it lands late.
+//!
+//! [`Cluster::connect`] → [`Cluster::tables`] → routes resolved against them → [`Cluster::sink`] → [`Cassandra`].
+//! Reading back goes through [`Cluster::reader`].
+
+pub mod cluster;
+pub mod types;
+pub mod statement;
+pub mod group;
+pub mod verdict;
+pub mod read;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use futures::stream::{FuturesUnordered, StreamExt as _};
+use scylla::errors::ExecutionError;
+use scylla::frame::response::result::TableSpec;
+use scylla::statement::batch::{Batch as CqlBatch, BatchStatement, BatchType};
+use tokio::sync::SemaphorePermit;
+
+use self::cluster::Cluster;
+use self::group::Item;
+use self::statement::{BoundRow, PreparedRoute, delete_cql, insert_cql, put_partition_key, token, version_of};
+use crate::change::{Reject, RejectClass};
+use crate::plan::route::{Apply, Route, Routes};
+use crate::plan::write::{Batch, Expect, Rejected};
+use crate::record::TopicPartition;
+use crate::retry::Verdict;
+use crate::sink::{Failure, Opened, Outcome, Retry, Sink};
+
+/// The sink: a cluster with the statements of every route.
+pub struct Cassandra {
+    cluster: Cluster,
+    routes: Vec<PreparedRoute>,
+}
+
+impl Cluster {
+    /// Prepares the statements of every route. Their indexes are those of [`Routes::routes`].
+    pub async fn sink(&self, routes: &Routes) -> Result<Cassandra, Failure> {
+        let mut prepared = Vec::with_capacity(routes.routes.len());
+        for route in &routes.routes {
+            prepared.push(self.prepare_route(route).await?);
+        }
+        Ok(Cassandra { cluster: self.clone(), routes: prepared })
+    }
+
+    async fn prepare_route(&self, route: &Route) -> Result<PreparedRoute, Failure> {
+        if let Apply::Events { .. } = route.apply {
+            return Err(Failure::Stop(format!(
+                "route {}: business events change rows that must be looked at first, which Cassandra cannot do in \
+                 one step: send them to Postgres, and its changes here",
+                route.name()
+            )));
+        }
+        let insert = self.prepare(insert_cql(&self.keyspace, route)).await?;
+        let delete = self.prepare(delete_cql(&self.keyspace, route)).await?;
+        for (column, marker) in route.columns.iter().zip(insert.get_variable_col_specs().iter()) {
+            if types::kind_of(marker.typ()) != Ok(column.kind) {
+                return Err(Failure::Stop(format!(
+                    "route {}: column \"{}\" changed its type while Rowferry was starting: start again",
+                    route.name(),
+                    column.name
+                )));
+            }
+        }
+        let partition_columns = insert.get_variable_pk_indexes().len();
+        Ok(PreparedRoute { route: route.clone(), insert, delete, partition_columns })
+    }
+
+    /// Waits until one more request may be under way.
+    async fn permit(&self) -> SemaphorePermit<'_> {
+        self.in_flight.acquire().await.expect("the semaphore is never closed")
+    }
+}
+
+impl Sink for Cassandra {
+    /// Nothing: where a partition stands is in Kafka alone, and the rows carry their versions.
+    type Partition = ();
+
+    async fn open(&self, _partition: &TopicPartition, start_offset: i64) -> Result<Opened<()>, Failure> {
+        Ok(Opened { state: (), next_offset: start_offset })
+    }
+
+    /// Durable once LOCAL_QUORUM has acknowledged every row. Rows that can be seen not to fit are rejected before
+    /// anything is sent.
+    async fn write(&self, _partition: &mut (), batch: &Batch) -> Outcome {
+        let rows = match self.bind(batch) {
+            Ok(rows) => rows,
+            Err(failed) => return failed.into_outcome(batch),
+        };
+        let groups = match self.group(batch, &rows) {
+            Ok(groups) => groups,
+            Err(types::Misfit) => return Outcome::Stop(fault("a key was not checked")),
+        };
+        let halt = AtomicBool::new(false);
+        let mut sends: FuturesUnordered<_> =
+            groups.iter().map(|group| self.send_group(batch, &rows, group, &halt)).collect();
+        let mut failed = Failed::default();
+        while let Some(sent) = sends.next().await {
+            if let Err(trouble) = sent {
+                failed.add(trouble);
+            }
+        }
+        failed.into_outcome(batch)
+    }
+}
+
+/// Why a group was not written.
+enum Trouble {
+    Wait(String),
+    Stop(String),
+    Refused(Vec<Rejected>),
+}
+
+impl From<Failure> for Trouble {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Retry(text) => Trouble::Wait(text),
+            Failure::Stop(text) => Trouble::Stop(text),
+        }
+    }
+}
+
+/// The troubles of a batch. A stop outranks a reject, and a reject a wait: what is known for good is said at once.
+#[derive(Default)]
+struct Failed {
+    wait: Option<String>,
+    stop: Option<String>,
+    /// One for each record, however many of its rows were refused.
+    refused: BTreeMap<usize, Rejected>,
+}
+
+impl Failed {
+    fn stop(text: String) -> Self {
+        Failed { stop: Some(text), ..Failed::default() }
+    }
+
+    fn add(&mut self, trouble: Trouble) {
+        match trouble {
+            Trouble::Wait(text) => {
+                self.wait.get_or_insert(text);
+            }
+            Trouble::Stop(text) => {
+                self.stop.get_or_insert(text);
+            }
+            Trouble::Refused(rejected) => rejected.into_iter().for_each(|rejected| self.refuse(rejected)),
+        }
+    }
+
+    fn refuse(&mut self, rejected: Rejected) {
+        self.refused.entry(rejected.record).or_insert(rejected);
+    }
+
+    fn into_outcome(self, batch: &Batch) -> Outcome {
+        if let Some(text) = self.stop {
+            Outcome::Stop(text)
+        } else if !self.refused.is_empty() {
+            Outcome::Rejected(self.refused.into_values().collect())
+        } else if let Some(waiting_for) = self.wait {
+            // Which of the rows arrived does not matter: all are written again, with the same versions.
+            let first = batch.records.first().map_or(batch.next_offset, |first| first.record.offset);
+            Outcome::Retry(Retry { next_offset: first, waiting_for, parent: None })
+        } else {
+            Outcome::Durable
+        }
+    }
+}
+
+impl Cassandra {
+    /// Every write with its statement and version, or what is wrong with some of them.
+    fn bind<'a>(&'a self, batch: &'a Batch) -> Result<Vec<BoundRow<'a>>, Failed> {
+        let mut rows = Vec::with_capacity(batch.writes.len());
+        let mut failed = Failed::default();
+        for (at, write) in batch.writes.iter().enumerate() {
+            let Some(prepared) = self.routes.get(write.route) else {
+                return Err(Failed::stop(fault("a write names a route that was not prepared")));
+            };
+            if write.values.len() != prepared.route.columns.len() || write.expect != Expect::Any {
+                return Err(Failed::stop(fault("a write is not of its route's shape")));
+            }
+            let version = version_of(write).map_err(|text| Failed::stop(fault(&text)))?;
+            if let Err(reject) = types::check(&prepared.route, prepared.partition_columns, write) {
+                failed.refuse(Rejected { record: write.record, route: Some(write.route), reject });
+            }
+            let (route, kind, values) = (write.route, write.kind, &write.values[..]);
+            rows.push(BoundRow { route, write: at, prepared, kind, values, version });
+        }
+        if failed.refused.is_empty() { Ok(rows) } else { Err(failed) }
+    }
+
+    /// Which rows travel together: by partition key, and by the nodes that keep it.
+    fn group(&self, batch: &Batch, rows: &[BoundRow<'_>]) -> Result<Vec<Vec<usize>>, types::Misfit> {
+        let mut keys = Vec::with_capacity(rows.len() * 16);
+        let mut ends = Vec::with_capacity(rows.len());
+        for row in rows {
+            put_partition_key(&row.prepared.route, row.prepared.partition_columns, row.values, &mut keys)?;
+            ends.push(keys.len());
+        }
+        let state = self.cluster.session.get_cluster_state();
+        let strategy = state.get_keyspace(&*self.cluster.keyspace).map(|keyspace| &keyspace.strategy);
+        let mut sets: HashMap<Vec<u128>, u32> = HashMap::new();
+        let mut start = 0;
+        let items: Vec<Item<'_>> = rows
+            .iter()
+            .zip(ends)
+            .map(|(row, end)| {
+                let key = &keys[start..end];
+                start = end;
+                let mut nodes: Vec<u128> = strategy.map_or_else(Vec::new, |strategy| {
+                    let table = TableSpec::borrowed(&self.cluster.keyspace, &row.prepared.route.table);
+                    let replicas = state.replica_locator().replicas_for_token(token(key), strategy, None, &table);
+                    replicas.into_iter().map(|(node, _)| node.host_id.as_u128()).collect()
+                });
+                nodes.sort_unstable();
+                let next = u32::try_from(sets.len()).unwrap_or(u32::MAX);
+                let replicas = (!nodes.is_empty()).then(|| *sets.entry(nodes).or_insert(next));
+                let bytes = types::row_bytes(&row.prepared.route, &batch.writes[row.write]);
+                Item { partition: (row.route, key), replicas, bytes }
+            })
+            .collect();
+        Ok(group::group(&items))
+    }
+
+    /// Sends a group, and finds out which of its rows is to blame when the server refuses it. Once another group had
+    /// trouble that ends the batch (`halt`), nothing more is sent for it.
+    async fn send_group(
+        &self,
+        batch: &Batch,
+        rows: &[BoundRow<'_>],
+        group: &[usize],
+        halt: &AtomicBool,
+    ) -> Result<(), Trouble> {
+        let sent = match self.send(rows, group, halt).await {
+            Ok(()) => return Ok(()),
+            Err(error) => match verdict::execution(&error) {
+                judged if judged.verdict == Verdict::Reject => self.send_singly(batch, rows, group, halt).await,
+                judged => Err(judged.into_failure().into()),
+            },
+        };
+        if let Err(Trouble::Wait(_) | Trouble::Stop(_)) = sent {
+            halt.store(true, Ordering::Relaxed);
+        }
+        sent
+    }
+
+    /// The server called a request invalid, which it says of a row that does not fit and of a table that is gone.
+    /// Preparing the statements again tells the two apart (C9), and sending row by row finds the one to blame; a row
+    /// that is refused twice while its statement stands is a reject.
+    async fn send_singly(
+        &self,
+        batch: &Batch,
+        rows: &[BoundRow<'_>],
+        group: &[usize],
+        halt: &AtomicBool,
+    ) -> Result<(), Trouble> {
+        self.expect_statements(rows, group).await?;
+        let mut refused = Vec::new();
+        for at in group {
+            if let Err(error) = self.send(rows, std::slice::from_ref(at), halt).await {
+                match verdict::execution(&error) {
+                    judged if judged.verdict == Verdict::Reject => refused.push(*at),
+                    judged => return Err(judged.into_failure().into()),
+                }
+            }
+        }
+        if refused.is_empty() {
+            return Ok(());
+        }
+        // A table dropped since the first look would have refused these rows too.
+        self.expect_statements(rows, &refused).await?;
+        let rejected = refused.into_iter().map(|at| {
+            let row = &rows[at];
+            let text = format!("the server refused the row for {}: see its log", row.prepared.route.table);
+            Rejected {
+                record: batch.writes[row.write].record,
+                route: Some(row.route),
+                reject: Reject::new(RejectClass::Refused, text),
+            }
+        });
+        Err(Trouble::Refused(rejected.collect()))
+    }
+
+    /// Whether the statements of these rows still hold. While the nodes disagree about the schema nobody can tell.
+    async fn expect_statements(&self, rows: &[BoundRow<'_>], group: &[usize]) -> Result<(), Trouble> {
+        let statements: BTreeSet<&str> = group.iter().map(|at| rows[*at].statement().get_statement()).collect();
+        for statement in statements {
+            self.cluster.prepare(statement.into()).await?;
+        }
+        Ok(self.cluster.expect_agreement().await?)
+    }
+
+    /// One request. `Ok` when LOCAL_QUORUM has it, or when the batch has failed already and it was not sent.
+    async fn send(&self, rows: &[BoundRow<'_>], group: &[usize], halt: &AtomicBool) -> Result<(), ExecutionError> {
+        let _permit = self.cluster.permit().await;
+        if halt.load(Ordering::Relaxed) {
+            return Ok(());
+        }
+        let session = &self.cluster.session;
+        let answer = match group {
+            [at] => session.execute_unpaged(rows[*at].statement(), &rows[*at]).await?,
+            several => {
+                let statements =
+                    several.iter().map(|at| BatchStatement::PreparedStatement(rows[*at].statement().clone())).collect();
+                // Unlogged keeps each statement's timestamp and writes no batch log: what is lost in between is sent
+                // again.
+                let mut request = CqlBatch::new_with_statements(BatchType::Unlogged, statements);
+                request.set_is_idempotent(true);
+                let values: Vec<&BoundRow<'_>> = several.iter().map(|at| &rows[*at]).collect();
+                session.batch(&request, values).await?
+            }
+        };
+        self.cluster.count_warnings(&answer);
+        Ok(())
+    }
+}
+
+fn fault(what: &str) -> String {
+    format!("Cassandra: {what}: this is a fault of Rowferry, please report it")
+}

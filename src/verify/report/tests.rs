@@ -1,0 +1,88 @@
+//! What the report says of each kind of finding.
+
+use super::*;
+use crate::verify::mapping::tests::{decimal, mapping};
+
+#[test]
+fn a_report_shows_counts_and_both_rows() {
+    let mapping = mapping();
+    let mut table = TableReport::new(&mapping);
+    table.counts.equal = 1998;
+    let source = [Value::Int(7), Value::Int(1), decimal("1.50")];
+    let changed = [Value::Int(7), Value::Int(1), decimal("1.51")];
+    let key = mapping.target_key(&source);
+    table.add(&mapping, DifferenceKind::Different, &key, Some(&source), Some(&changed));
+    table.add(&mapping, DifferenceKind::Missing, &key, Some(&source), None);
+    let left = [Value::Int(6), Value::Int(1), Value::Null];
+    table.add(&mapping, DifferenceKind::Extra, &left[..2], Some(&source), Some(&left));
+    for _ in 0..DIFFERENCES_SHOWN_MAX {
+        table.add(&mapping, DifferenceKind::Extra, &key, None, Some(&left));
+    }
+    table.first.truncate(4);
+    insta::assert_snapshot!(Report { tables: vec![table] }, @r"
+    table           source              equal   different     missing       extra   unsettled
+    orders_by_user  public.orders        1998           1           1          11           0
+
+    orders_by_user user_id=7, order_id=1: different
+        column    source public.orders  target
+        user_id   7                     7
+        order_id  1                     1
+      * total     1.50                  1.51
+
+    orders_by_user user_id=7, order_id=1: missing
+        column    source public.orders  target
+        user_id   7                     -
+        order_id  1                     -
+        total     1.50                  -
+
+    orders_by_user user_id=6, order_id=1: extra
+      the source row belongs under user_id=7, order_id=1
+        column    source public.orders  target
+      * user_id   7                     6
+        order_id  1                     1
+      * total     1.50                  null
+
+    orders_by_user user_id=7, order_id=1: extra
+        column    source public.orders  target
+        user_id   -                     6
+        order_id  -                     1
+        total     -                     null
+
+    orders_by_user: 9 more
+    ");
+}
+
+#[test]
+fn a_report_is_equal_only_when_all_was_seen_to_be() {
+    let fresh = TableReport::new(&mapping());
+    let equal = |change: fn(&mut TableReport)| {
+        let mut table = fresh.clone();
+        change(&mut table);
+        Report { tables: vec![fresh.clone(), table] }.is_equal()
+    };
+    assert!(equal(|table| table.counts.equal = 5));
+    assert!(!equal(|table| table.counts.different = 1));
+    assert!(!equal(|table| table.counts.missing = 1));
+    assert!(!equal(|table| table.counts.extra = 1));
+    assert!(!equal(|table| table.counts.unsettled = 1));
+    assert!(!equal(|table| table.cut_short = true));
+}
+
+#[test]
+fn values_are_shown_for_a_person() {
+    for (value, text) in [
+        (Value::Null, "null"),
+        (Value::Text("null\n\u{1b}[2J".into()), r#""null\n\u{1b}[2J""#),
+        (Value::Date(20_454), "2026-01-01"),
+        (Value::Date(i32::MAX), "day 2147483647 from 1970-01-01"),
+        (Value::Timestamp(1_767_225_600_123_000), "2026-01-01T00:00:00.123Z"),
+        (Value::Timestamp(1_767_225_600_123_456), "2026-01-01T00:00:00.123456Z"),
+        (decimal("10.50"), "10.50"),
+    ] {
+        assert_eq!(shown(Some(&value)), text);
+    }
+    assert_eq!(shown(None), "-");
+    let long = shown(Some(&Value::Text("é".repeat(300).into())));
+    assert!(long.ends_with("é\"… and 200 bytes more"), "{long}");
+    assert!(shown(Some(&decimal(&"9".repeat(999)))).ends_with("… of 999 digits"));
+}

@@ -1,0 +1,108 @@
+//! What looked wrong once, and what a second look says: a pipeline is always a moment behind its source, so a
+//! difference counts only when the source row held still for longer than that moment.
+//!
+//! Pure. The second look reads the target first and the source after it: when the source row is then what it was at
+//! the first look, it held still while the target had the whole time between to follow.
+
+use crate::row::{Row, Value};
+use crate::verify::mapping::Mapping;
+use crate::verify::report::DifferenceKind;
+
+/// A row that has to be looked at again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Candidate {
+    /// A source row, as it was read, that the target did not have, or had differently.
+    Source { before: Row },
+    /// A target row whose source row, as it was read, was not there or belonged under another key.
+    Target { key: Vec<Value>, before: Option<Row> },
+}
+
+/// What the second look says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Judged {
+    Equal,
+    /// Nothing to count: the source row and its target row are both gone, or the target row is where it belongs.
+    Resolved,
+    Differs(DifferenceKind),
+    /// The source row changed between the looks: this is to be looked at once more.
+    Moved(Candidate),
+}
+
+impl Candidate {
+    /// The key to read in the target.
+    pub fn target_key(&self, mapping: &Mapping) -> Vec<Value> {
+        match self {
+            Candidate::Source { before } => mapping.target_key(before),
+            Candidate::Target { key, .. } => key.clone(),
+        }
+    }
+
+    /// The key to read in the source; `None` when the source cannot have it.
+    pub fn source_key(&self, mapping: &Mapping) -> Option<Vec<Value>> {
+        match self {
+            Candidate::Source { before } => Some(mapping.source_key(before)),
+            Candidate::Target { key, .. } => mapping.source_key_of(key),
+        }
+    }
+
+    /// How much memory it holds, roughly.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Candidate::Source { before } => row_bytes(before),
+            Candidate::Target { key, before } => row_bytes(key) + before.as_deref().map_or(0, row_bytes),
+        }
+    }
+
+    /// Judges what is there now under this candidate's keys.
+    pub fn judge(self, mapping: &Mapping, target: Option<&[Value]>, source: Option<&Row>) -> Judged {
+        match self {
+            Candidate::Source { before } => judge_source(mapping, before, target, source),
+            Candidate::Target { key, before } => judge_target(mapping, key, before, target, source),
+        }
+    }
+}
+
+/// The size of a row in memory, roughly.
+pub fn row_bytes(row: &[Value]) -> usize {
+    let outside = |value: &Value| match value {
+        Value::Text(text) => text.len(),
+        Value::Decimal(decimal) => decimal.as_bigint_and_scale().0.bits() as usize / 8,
+        _ => 0,
+    };
+    size_of_val(row) + row.iter().map(outside).sum::<usize>()
+}
+
+fn judge_source(mapping: &Mapping, before: Row, target: Option<&[Value]>, source: Option<&Row>) -> Judged {
+    let Some(source) = source else {
+        // If the target keeps the row, the scan of the target meets it.
+        return Judged::Resolved;
+    };
+    let moves = mapping.target_key(source) != mapping.target_key(&before);
+    match target {
+        Some(target) if !moves && mapping.is_equal(source, target) => Judged::Equal,
+        _ if *source != before => Judged::Moved(Candidate::Source { before: source.clone() }),
+        Some(_) => Judged::Differs(DifferenceKind::Different),
+        None => Judged::Differs(DifferenceKind::Missing),
+    }
+}
+
+fn judge_target(
+    mapping: &Mapping,
+    key: Vec<Value>,
+    before: Option<Row>,
+    target: Option<&[Value]>,
+    source: Option<&Row>,
+) -> Judged {
+    let belongs = source.filter(|source| mapping.target_key(source) == key);
+    match (target, belongs) {
+        // A source row that came here after it was looked at: whoever writes now counts it.
+        (_, Some(source)) if target.is_some_and(|target| mapping.is_equal(source, target)) => Judged::Resolved,
+        (_, Some(source)) => Judged::Moved(Candidate::Source { before: source.clone() }),
+        (None, None) => Judged::Resolved,
+        (Some(_), None) if source == before.as_ref() => Judged::Differs(DifferenceKind::Extra),
+        (Some(_), None) => Judged::Moved(Candidate::Target { key, before: source.cloned() }),
+    }
+}
+
+#[cfg(test)]
+mod tests;

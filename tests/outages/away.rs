@@ -1,0 +1,159 @@
+//! A server goes and comes back while the binaries run: nobody restarts them, and nothing is lost or repeated.
+
+use std::time::{Duration, Instant};
+
+use tokio::time::sleep;
+
+use crate::history::History;
+use crate::load::Load;
+use crate::process::Started;
+use crate::servers::{Servers, turn, until_cassandra_agrees};
+use crate::stack::{Scenario, until};
+
+/// How long a server stays away after everybody has noticed.
+const AWAY: Duration = Duration::from_secs(5);
+/// The default grace of a shutdown.
+const GRACE: Duration = Duration::from_secs(20);
+
+/// Next offsets of `consumer`, summed up.
+async fn applied(scenario: &Scenario) -> i64 {
+    let sum = "SELECT coalesce(sum(next_offset), 0) AS n FROM rowferry_progress";
+    scenario.postgres_query(sum).await[0]["n"].as_deref().unwrap().parse().unwrap()
+}
+
+fn committed(scenario: &Scenario, group: &str, topics: &[&str]) -> i64 {
+    scenario.committed(group, topics).values().map(|commit| commit.next_offset).sum()
+}
+
+fn ends(scenario: &Scenario, topics: &[&str]) -> i64 {
+    topics.iter().flat_map(|topic| scenario.ends(topic)).map(|(_, end)| end).sum()
+}
+
+/// Waits until a status line says that it waits for this.
+async fn status_says(run: &Started, waits_for: &str) {
+    until(&format!("a status line of {} says \"{waits_for}\"", run.name), 40, async || {
+        assert!(run.is_running(), "it ended");
+        run.log().lines().any(|line| line.contains(" status ") && line.contains(waits_for))
+    })
+    .await;
+}
+
+/// Asks it to stop while its sink is away.
+pub async fn stops_in_time(run: &Started) {
+    let asked = Instant::now();
+    run.signal("TERM");
+    assert_eq!(run.exit_code(30).await, 0, "SIGTERM while the sink is away");
+    assert!(asked.elapsed() <= GRACE, "{:?} to stop", asked.elapsed());
+    eprintln!("{}: stopped within {:.1?} while its sink was away", run.name, asked.elapsed());
+}
+
+/// 50 s.
+#[tokio::test(flavor = "multi_thread")]
+async fn postgres_is_killed_and_comes_back_under_consumer() {
+    let _turn = turn().await;
+    let scenario = Scenario::new("out_postgres").await;
+    let mut servers = Servers::default();
+    let (users, orders) = (scenario.topic("users"), scenario.topic("orders"));
+    let history = History { users: 1_000, orders: 2_000, seed: 21 };
+    let producer = history.producer(&scenario).arg("--rate=200").start();
+    let run = scenario.consumer().start();
+    until("it works", 30, async || applied(&scenario).await > 300).await;
+
+    servers.kill("postgres");
+    run.logs("waiting for 127.0.0.1:5432/", 30).await;
+    status_says(&run, "waiting for 127.0.0.1:5432/").await;
+    servers.back();
+    let behind = applied(&scenario).await;
+    until("it goes on by itself", 40, async || applied(&scenario).await > behind + 300).await;
+
+    servers.kill("postgres");
+    let heard = run.log().len();
+    until("it waits again", 30, async || run.log()[heard..].contains("waiting for 127.0.0.1:5432/")).await;
+    stops_in_time(&run).await;
+    servers.back();
+
+    assert_eq!(producer.exit_code(60).await, 0);
+    scenario.consumer_to_the_end().await;
+    history.assert_in_postgres(&scenario).await;
+    scenario.assert_committed_to_the_ends(&scenario.postgres_group(), &[&users, &orders]);
+    assert_eq!(scenario.dead_letters(), []);
+}
+
+/// 190 s on busy cores, most of it until the nodes answer again.
+#[tokio::test(flavor = "multi_thread")]
+async fn cassandra_loses_one_node_then_two_and_gets_them_back() {
+    let _turn = turn().await;
+    let scenario = Scenario::new("out_cassandra").await;
+    let mut servers = Servers::default();
+    let group = scenario.cassandra_group();
+    let [users, orders] = scenario.change_topics();
+    let topics = [users.as_str(), orders.as_str()];
+    let all_is_committed = || committed(&scenario, &group, &topics) == ends(&scenario, &topics);
+    let mut load = Load::new(22);
+    load.go_on(&scenario, 1_000).await;
+    let run = scenario.cdcconsumer().start();
+    until("it works", 30, async || all_is_committed()).await;
+
+    // One of three: a quorum is left, and writes go on.
+    servers.kill("cassandra-3");
+    for _ in 0..5 {
+        load.go_on(&scenario, 200).await;
+        sleep(Duration::from_millis(300)).await;
+    }
+    until("two nodes are enough", 40, async || all_is_committed()).await;
+
+    // Two of three: it waits.
+    servers.kill("cassandra-2");
+    let stood_at = committed(&scenario, &group, &topics);
+    load.go_on(&scenario, 1_000).await;
+    run.logs("waiting for Cassandra: ", 60).await;
+    status_says(&run, "waiting for Cassandra: Unavailable for LocalQuorum (needs 2, alive 1)").await;
+    assert_eq!(committed(&scenario, &group, &topics), stood_at, "nothing can be durable on one node");
+    servers.back();
+    until("it goes on by itself", 90, async || all_is_committed()).await;
+    run.signal("TERM");
+    assert_eq!(run.exit_code(25).await, 0);
+
+    until_cassandra_agrees(&scenario).await;
+    assert_eq!(scenario.all_writetimes(&scenario.id).await, load.expected());
+    scenario.assert_committed_to_the_ends(&group, &topics);
+    assert_eq!(scenario.dead_letters(), []);
+}
+
+/// 100 s on busy cores.
+#[tokio::test(flavor = "multi_thread")]
+async fn kafka_loses_one_broker_then_all_and_gets_them_back() {
+    let _turn = turn().await;
+    let scenario = Scenario::new("out_kafka").await;
+    let mut servers = Servers::default();
+    let group = scenario.postgres_group();
+    let (users, orders) = (scenario.topic("users"), scenario.topic("orders"));
+    let history = History { users: 1_500, orders: 2_500, seed: 23 };
+    let producer = history.producer(&scenario).arg("--rate=200").start();
+    let run = scenario.consumer().start();
+    until("it works", 30, async || applied(&scenario).await > 300).await;
+
+    servers.kill("kafka-2");
+    let before = applied(&scenario).await;
+    until("two brokers are enough", 40, async || applied(&scenario).await > before + 400).await;
+
+    servers.kill("kafka-1");
+    servers.kill("kafka-3");
+    run.logs("waiting for Kafka: ", 30).await;
+    status_says(&run, "Kafka: ").await;
+    sleep(AWAY).await;
+    let before = applied(&scenario).await;
+    servers.back();
+    until("both go on by themselves", 60, async || applied(&scenario).await > before + 300).await;
+    run.logs("Kafka is back after ", 10).await;
+
+    assert_eq!(producer.exit_code(90).await, 0);
+    let end = ends(&scenario, &[&users, &orders]);
+    until("it has applied everything", 60, async || applied(&scenario).await == end).await;
+    run.signal("TERM");
+    assert_eq!(run.exit_code(25).await, 0);
+    assert!(!run.log().contains("stopped: "), "a partition was stopped");
+    history.assert_in_postgres(&scenario).await;
+    scenario.assert_committed_to_the_ends(&group, &[&users, &orders]);
+    assert_eq!(scenario.dead_letters(), []);
+}

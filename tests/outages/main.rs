@@ -1,0 +1,34 @@
+//! Servers that are killed, frozen and started again under the real binaries: wait, say so, go on, lose nothing.
+//!
+//! A test binary of its own: cargo runs one after the other, so no other test meets a server that is down. In here
+//! one test runs at a time. Servers are put back when a test ends, also by a panic.
+
+#![allow(clippy::unwrap_used)] // A test that meets an error is a test that fails.
+
+// The harness, shared with the end-to-end tests, of which these use a part.
+#[allow(dead_code)]
+#[path = "../e2e/stack.rs"]
+mod stack;
+#[allow(dead_code)]
+#[path = "../e2e/process.rs"]
+mod process;
+#[allow(dead_code)]
+#[path = "../e2e/topics.rs"]
+mod topics;
+#[allow(dead_code)]
+#[path = "../e2e/rows.rs"]
+mod rows;
+#[allow(dead_code)]
+#[path = "../e2e/changes.rs"]
+mod changes;
+#[allow(dead_code)]
+#[path = "../e2e/load.rs"]
+mod load;
+#[allow(dead_code)]
+#[path = "../e2e/history.rs"]
+mod history;
+mod servers;
+
+// The tests.
+mod away;
+mod memory;

@@ -1,0 +1,94 @@
+//! The stack's servers, ended and started by `stack/server`, as a person would.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::stack::{REPOSITORY, Scenario, until};
+
+static TURN: Mutex<()> = Mutex::const_new(());
+
+/// Waits until no other test of this binary runs, and until every server answers.
+pub async fn turn() -> MutexGuard<'static, ()> {
+    let turn = TURN.lock().await;
+    let status = server(&["status"]).output().unwrap();
+    let told = String::from_utf8_lossy(&status.stdout);
+    assert!(status.status.success(), "the stack is not running: make up\n{told}");
+    turn
+}
+
+/// What a test did to servers, undone when it is dropped. Made after the scenario, so that it is undone before the
+/// scenario is removed.
+#[derive(Default)]
+pub struct Servers {
+    down: BTreeSet<String>,
+}
+
+impl Servers {
+    /// kill -9.
+    pub fn kill(&mut self, name: &str) {
+        self.down("kill", name);
+    }
+
+    /// SIGSTOP: it keeps its connections and answers nothing.
+    pub fn pause(&mut self, name: &str) {
+        self.down("pause", name);
+    }
+
+    fn down(&mut self, verb: &str, name: &str) {
+        self.down.insert(name.into());
+        eprintln!("outage: {verb} {name}");
+        assert!(server(&[verb, name]).status().unwrap().success(), "{verb} {name}");
+    }
+
+    /// All that are down, at once, for brokers wait for each other. Returns when each of them answers.
+    pub fn back(&mut self) {
+        let names = std::mem::take(&mut self.down);
+        if names.is_empty() {
+            return;
+        }
+        // One that was killed cannot be resumed, and says so.
+        names.iter().for_each(|name| drop(server(&["resume", name]).stderr(Stdio::null()).status()));
+        let starting: Vec<_> = names.iter().map(|name| server(&["start", name]).spawn().unwrap()).collect();
+        let started = starting.into_iter().map(|mut child| child.wait().unwrap().success()).filter(|ok| *ok).count();
+        // A connector's task may have given up meanwhile; without a failed one this changes nothing.
+        let connect = "http://127.0.0.1:8083/connectors";
+        let restart = format!(
+            "for c in $(curl -s -m 10 {connect} | tr -d '[]\"' | tr ',' ' '); do \
+               curl -s -m 30 -o /dev/null -X POST \"{connect}/$c/restart?includeTasks=true&onlyFailed=true\"; done"
+        );
+        drop(Command::new("sh").args(["-c", &restart]).status());
+        eprintln!("outage: over for {names:?}");
+        assert!(started == names.len() || std::thread::panicking(), "not all of {names:?} could be started again");
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        self.back();
+    }
+}
+
+/// The stack of this checkout. E2E_STACK_SERVER names that of another, for work in a second checkout.
+fn server(arguments: &[&str]) -> Command {
+    let path = std::env::var_os("E2E_STACK_SERVER");
+    let path = path.map_or_else(|| PathBuf::from(REPOSITORY).join("stack/server"), PathBuf::from);
+    let mut command = Command::new(path);
+    command.args(arguments);
+    command
+}
+
+/// Nodes that answer do not know at once that the others answer, too.
+pub async fn until_cassandra_agrees(scenario: &Scenario) {
+    let mut times = 0;
+    until("every Cassandra node sees a quorum", 90, async || {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let read = scenario.cassandra.query_unpaged(format!("SELECT id FROM {}.users LIMIT 1", scenario.id), ()).await;
+        times = if read.is_ok() { times + 1 } else { 0 };
+        times >= 12
+    })
+    .await;
+}
