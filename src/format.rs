@@ -3,8 +3,8 @@
 //! Decoding is total. What cannot be read is a reject whose text names the place and never the value. It knows
 //! nothing of tables, versions or sinks.
 
-pub mod envelope;
-pub mod event;
+mod envelope;
+mod event;
 mod json;
 mod logical;
 #[cfg(test)]
@@ -12,26 +12,30 @@ mod recordings_tests;
 
 use crate::change::{Decoded, Reject, RejectClass};
 use crate::record::Record;
-use crate::row::Shape;
+use crate::row::{Format, Shape};
 
-/// The formats, chosen by configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Format {
-    /// Debezium's envelope as JSON without a schema block.
-    Envelope,
-    /// Business events: a flat JSON object with an `event_type`.
-    Event,
+/// Decodes the records of one topic.
+#[derive(Debug, Clone)]
+pub struct Decoder {
+    shape: Shape,
+    record_bytes_max: usize,
 }
 
-/// Decodes one record. Only the columns of `shape` are read; values longer than `record_bytes_max` are refused unread.
-pub fn decode(format: Format, shape: &Shape, record_bytes_max: usize, record: &Record) -> Decoded {
-    if record.bytes() > record_bytes_max {
-        let text = format!("the record has {} bytes, the limit is {record_bytes_max}", record.bytes());
-        return Decoded::Reject(Reject::new(RejectClass::TooLarge, text));
+impl Decoder {
+    /// Only the fields of `shape` are read; records longer than `record_bytes_max` are refused unread.
+    pub fn new(shape: &Shape, record_bytes_max: usize) -> Decoder {
+        Decoder { shape: shape.clone(), record_bytes_max }
     }
-    let decoded = match format {
-        Format::Envelope => envelope::decode(shape, record),
-        Format::Event => event::decode(shape, record),
-    };
-    decoded.unwrap_or_else(Decoded::Reject)
+
+    pub fn decode(&mut self, record: &Record) -> Decoded {
+        if record.bytes() > self.record_bytes_max {
+            let text = format!("the record has {} bytes, the limit is {}", record.bytes(), self.record_bytes_max);
+            return Decoded::Reject(Reject::new(RejectClass::TooLarge, text));
+        }
+        let decoded = match self.shape.format {
+            Format::Envelope | Format::Flat => envelope::decode(&self.shape, record),
+            Format::Event => event::decode(&self.shape, record),
+        };
+        decoded.unwrap_or_else(Decoded::Reject)
+    }
 }

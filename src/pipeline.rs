@@ -14,7 +14,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::change::{Decoded, Reject, RejectClass};
-use crate::format::{self, Format};
+use crate::format::Decoder;
 use crate::pipeline::parent::{PARENT_DELAY_MAX, ParentPatience};
 use crate::plan::route::Routes;
 use crate::plan::write::{Batch, Rejected, Versioned};
@@ -31,7 +31,6 @@ pub const STOPPED_RETRY: Duration = Duration::from_secs(30);
 pub struct Pipeline<S> {
     pub sink: Arc<S>,
     pub routes: Arc<Routes>,
-    pub format: Format,
     pub limits: Limits,
     pub dead_letters: mpsc::Sender<DeadLetterRequest>,
     pub topic_ends: mpsc::Sender<TopicEndsRequest>,
@@ -145,14 +144,18 @@ impl<S: Sink> Pipeline<S> {
         let Ok(Opened { state, next_offset }) = run.open(start_offset).await else { return };
         let draft = Draft::new(self.routes.clone(), run.partition.clone(), next_offset);
         let chunk = Vec::new().into_iter();
-        let intake = Intake { records, chunk, chain, draft, held, skip_below: next_offset, end: None };
+        let decode = self.decoder(&run.partition);
+        let intake = Intake { decode, records, chunk, chain, draft, held, skip_below: next_offset, end: None };
         // The only error is that the partition was revoked, and then the last progress has been sent.
         let _ = run.carry(intake, state).await;
     }
 
-    fn decode(&self, versioned: &Versioned) -> Decoded {
-        match self.routes.topic(&versioned.record.topic) {
-            Some(topic) => format::decode(self.format, &topic.shape, self.limits.record_bytes_max, &versioned.record),
+    /// Decodes the records of a partition, in one place and one order.
+    fn decoder(&self, partition: &TopicPartition) -> impl FnMut(&Versioned) -> Decoded + use<S> {
+        let topic = self.routes.topic(&partition.topic);
+        let mut decoder = topic.map(|topic| Decoder::new(&topic.shape, self.limits.record_bytes_max));
+        move |versioned| match &mut decoder {
+            Some(decoder) => decoder.decode(&versioned.record),
             None => Decoded::Reject(Reject::new(RejectClass::WrongType, "no route reads this topic")),
         }
     }
@@ -187,7 +190,11 @@ impl<S: Sink> Run<'_, S> {
     }
 
     /// Fills, plans and writes batch after batch. While one is being written the next is filled.
-    async fn carry(mut self, mut intake: Intake, mut state: S::Partition) -> Result<(), Revoked> {
+    async fn carry(
+        mut self,
+        mut intake: Intake<impl FnMut(&Versioned) -> Decoded>,
+        mut state: S::Partition,
+    ) -> Result<(), Revoked> {
         let pipeline = self.pipeline;
         let mut revoked = self.revoked.clone();
         loop {
@@ -229,7 +236,8 @@ impl<S: Sink> Run<'_, S> {
         let chain = batch.records.last().map(|versioned| Chain::after(versioned.version));
         let pipeline = self.pipeline;
         let replan = |batch: Batch, next_offset: i64, refused: &[Rejected]| {
-            plan::again(&pipeline.routes, batch, next_offset, refused, |versioned| pipeline.decode(versioned))
+            let decode = pipeline.decoder(&batch.partition);
+            plan::again(&pipeline.routes, batch, next_offset, refused, decode)
         };
         let mut backoff = Backoff::new();
         let mut parent: Option<ParentPatience> = None;
@@ -412,7 +420,8 @@ impl<S: Sink> Run<'_, S> {
 }
 
 /// The batch that is being filled, and the records that did not fit into it.
-struct Intake {
+struct Intake<D> {
+    decode: D,
     records: mpsc::Receiver<Vec<Record>>,
     /// What is left of the last chunk received.
     chunk: std::vec::IntoIter<Record>,
@@ -425,7 +434,7 @@ struct Intake {
     end: Option<String>,
 }
 
-impl Intake {
+impl<D: FnMut(&Versioned) -> Decoded> Intake<D> {
     fn has_room(&self, limits: &Limits) -> bool {
         self.end.is_none()
             && self.draft.records() < limits.batch_records_max
@@ -442,7 +451,7 @@ impl Intake {
         }
         while self.has_room(&pipeline.limits) {
             match self.chunk.next() {
-                Some(record) => self.push(pipeline, record),
+                Some(record) => self.push(record),
                 None => match self.records.try_recv() {
                     Ok(chunk) => self.chunk = chunk.into_iter(),
                     Err(_) => break,
@@ -452,14 +461,14 @@ impl Intake {
         true
     }
 
-    fn push<S: Sink>(&mut self, pipeline: &Pipeline<S>, record: Record) {
+    fn push(&mut self, record: Record) {
         let version = self.chain.as_mut().map_or(0, |chain| chain.next(record.timestamp_ms));
         if record.offset < self.skip_below {
             self.held.release(record.held_bytes());
             return;
         }
         let versioned = Versioned { record, version };
-        if let Pushed::Stop(why) = self.draft.push(versioned, |versioned| pipeline.decode(versioned)) {
+        if let Pushed::Stop(why) = self.draft.push(versioned, &mut self.decode) {
             self.end = Some(why);
         }
     }

@@ -3,6 +3,7 @@
 //! A pure function of the routes, the records and their versions. A record is planned for all its routes or, when
 //! one of them refuses it, for none.
 
+pub mod convert;
 mod fold;
 pub mod route;
 pub mod write;
@@ -10,8 +11,9 @@ pub mod write;
 use std::sync::Arc;
 
 use crate::change::{Change, Decoded, Op, Reject, RejectClass};
+use crate::plan::convert::convert;
 use crate::plan::fold::Fold;
-use crate::plan::route::{Apply, Route, Routes};
+use crate::plan::route::{Apply, Route, RouteColumn, Routes};
 use crate::plan::write::{Batch, Expect, Rejected, Versioned, Write, WriteKind};
 use crate::record::TopicPartition;
 use crate::row::{Row, Value};
@@ -60,10 +62,10 @@ impl Draft {
     }
 
     /// Adds a record. `decode` is called for its meaning; a panic in it, or in planning, rejects the record (K10).
-    pub fn push(&mut self, versioned: Versioned, decode: impl Fn(&Versioned) -> Decoded) -> Pushed {
+    pub fn push(&mut self, versioned: Versioned, decode: impl FnOnce(&Versioned) -> Decoded) -> Pushed {
         let at = self.records.len();
         let routes = &self.routes;
-        // Both only read what they are given, so nothing half-changed outlives a panic.
+        // Planning only reads what it is given, and a decoder changes at its end or not at all.
         let planned = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match decode(&versioned) {
             Decoded::Truncate => Err(TRUNCATED),
             decoded => Ok(plan(routes, at, &versioned, decoded)),
@@ -104,13 +106,13 @@ pub fn again(
     batch: Batch,
     next_offset: i64,
     refused: &[Rejected],
-    decode: impl Fn(&Versioned) -> Decoded,
+    mut decode: impl FnMut(&Versioned) -> Decoded,
 ) -> Batch {
     let mut draft = Draft::new(routes.clone(), batch.partition.clone(), next_offset);
     let is_refused = |at: usize| refused.iter().chain(&batch.rejects).any(|rejected| rejected.record == at);
     for (at, versioned) in batch.records.into_iter().enumerate() {
         if versioned.record.offset >= next_offset && !is_refused(at) {
-            draft.push(versioned, &decode);
+            draft.push(versioned, &mut decode);
         }
     }
     Batch { next_offset: batch.next_offset, ..draft.take() }
@@ -216,7 +218,8 @@ impl RoutePlan<'_> {
     /// The route's columns out of an image of the topic's shape.
     fn values(&self, image: Option<&Row>) -> Result<Vec<Value>, Reject> {
         let image = image.ok_or_else(|| Reject::new(RejectClass::MissingImage, "the change has no image after"))?;
-        let values: Vec<Value> = self.route.columns.iter().map(|column| image[column.source].clone()).collect();
+        let values = self.route.columns.iter().map(|column| self.value(column, image));
+        let values: Vec<Value> = values.collect::<Result<_, _>>()?;
         self.check_key(&values, RejectClass::MissingKey)?;
         Ok(values)
     }
@@ -224,10 +227,19 @@ impl RoutePlan<'_> {
     fn keys_only(&self, image: &Row, missing: RejectClass) -> Result<Vec<Value>, Reject> {
         let mut values = vec![Value::Absent; self.route.columns.len()];
         for at in &self.route.key {
-            values[*at] = image[self.route.columns[*at].source].clone();
+            values[*at] = self.value(&self.route.columns[*at], image)?;
         }
         self.check_key(&values, missing)?;
         Ok(values)
+    }
+
+    /// A value of the image as its column takes it.
+    fn value(&self, column: &RouteColumn, image: &Row) -> Result<Value, Reject> {
+        convert(&image[column.source], &column.kind, column.policy).map_err(|misfit| {
+            let text =
+                format!("column \"{}\" of \"{}\" ({}) {}", column.name, self.route.table, column.kind, misfit.why);
+            Reject::new(misfit.class, text)
+        })
     }
 
     fn check_key(&self, values: &[Value], missing: RejectClass) -> Result<(), Reject> {

@@ -4,7 +4,6 @@
 
 #![allow(clippy::unwrap_used)] // A test that meets an error is a test that fails.
 
-use std::collections::BTreeMap;
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -12,7 +11,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use bigdecimal::BigDecimal;
 use futures::TryStreamExt as _;
 use rowferry::change::RejectClass;
-use rowferry::plan::route::{Apply, Route, RouteSpec, Routes};
+use rowferry::plan::route::{Route, RouteSpec, Routes};
 use rowferry::plan::write::{Batch, Expect, Versioned, Write, WriteKind};
 use rowferry::record::{Record, TopicPartition};
 use rowferry::row::{Row, Value};
@@ -65,13 +64,7 @@ impl Live {
         let specs: Vec<RouteSpec> = described
             .found
             .values()
-            .map(|table| RouteSpec {
-                topic: format!("topic.{}", table.name),
-                table: table.name.clone(),
-                source_key: vec![table.key.last().unwrap().clone()],
-                renamed: BTreeMap::new(),
-                apply: Apply::Mirror,
-            })
+            .map(|table| RouteSpec::new(&format!("topic.{}", table.name), &table.name, &[table.key.last().unwrap()]))
             .collect();
         let routes = Routes::resolve(&specs, &described.found).unwrap();
         let sink = cluster.sink(&routes).await.unwrap();

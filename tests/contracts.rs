@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use rowferry::change::Decoded;
-use rowferry::format::{Format, decode};
-use rowferry::plan::route::{Apply, RouteSpec, Routes, TargetTable};
+use rowferry::format::Decoder;
+use rowferry::plan::route::{RouteSpec, Routes, TargetTable};
 use rowferry::record::Record;
 use rowferry::row::{Column, Kind};
 use serde_json::{Value, json};
@@ -19,7 +19,8 @@ const ID: &str = "7f1c0a52-5b1c-4a0e-9df0-1a2b3c4d5e6f";
 /// The demo's routes, as rowferry.toml has them.
 fn routes() -> Routes {
     let table = |name: &str, columns: &[(&str, Kind)]| {
-        let columns = columns.iter().map(|(name, kind)| Column { name: name.to_string(), kind: *kind }).collect();
+        let columns =
+            columns.iter().map(|(name, kind)| Column { name: name.to_string(), kind: kind.clone() }).collect();
         (name.to_string(), TargetTable { name: name.into(), columns, key: vec!["id".into()] })
     };
     let at = [("modified_at", Kind::Timestamp), ("is_deleted", Kind::Bool)];
@@ -35,11 +36,8 @@ fn routes() -> Routes {
     let tables =
         BTreeMap::from([table("users", &[&users[..], &at].concat()), table("orders", &[&orders[..], &at].concat())]);
     let spec = |topic: &str, key: &str, renamed: &[(&str, &str)]| RouteSpec {
-        topic: topic.into(),
-        table: topic.into(),
-        source_key: vec![key.into()],
         renamed: renamed.iter().map(|(target, source)| (target.to_string(), source.to_string())).collect(),
-        apply: Apply::Events { soft_delete: "is_deleted".into() },
+        ..RouteSpec::events(topic, topic, &[key], "is_deleted")
     };
     let orders = [("id", "order_id"), ("status", "order_status"), ("total_amount", "order_total")];
     let specs = [spec("users", "user_id", &[("id", "user_id")]), spec("orders", "order_id", &orders)];
@@ -58,7 +56,7 @@ fn is_accepted(topic: &str, event: &Value) -> bool {
         headers: Arc::default(),
     };
     let shape = &routes.topic(topic).expect("it is routed").shape;
-    matches!(decode(Format::Event, shape, 1 << 20, &record), Decoded::Change(_))
+    matches!(Decoder::new(shape, 1 << 20).decode(&record), Decoded::Change(_))
 }
 
 fn is_allowed(contract: &str, event: &Value) -> bool {

@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 use clap::Parser;
-use rowferry::format::Format;
 use rowferry::ops::config::{self, Config};
 use rowferry::ops::service::{self, Exit, Kind, about, until_there};
 use rowferry::ops::{shutdown, telemetry};
@@ -90,6 +89,6 @@ async fn start(
         Ok((routes, sink))
     })
     .await?;
-    let kind = Kind { format: Format::Event, versions: false, exit_when_caught_up: flags.exit_when_caught_up };
+    let kind = Kind { versions: false, exit_when_caught_up: flags.exit_when_caught_up };
     Ok(service::run(config, consumer, kind, routes, sink, shutdown).await)
 }

@@ -9,7 +9,6 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 
 use crate::change::{Change, Decoded, Op, Reject, RejectClass};
 use crate::format::json::{self, Name, Notes, RowSeed, Skip};
-use crate::format::logical::Dialect;
 use crate::record::Record;
 use crate::row::{Row, Shape, Value};
 
@@ -25,7 +24,7 @@ pub fn decode(shape: &Shape, record: &Record) -> Result<Decoded, Reject> {
         return Err(Reject::new(RejectClass::Empty, "the value has no bytes"));
     }
     let text = json::text("the value", value)?;
-    let notes = Notes::new(&text, Dialect::Debezium);
+    let notes = Notes::new(&text);
     let Some(envelope) = notes.read("the value", EnvelopeSeed { shape, notes: &notes })? else {
         return Ok(Decoded::Tombstone(read_key(shape, record)?));
     };
@@ -99,11 +98,11 @@ fn read_key(shape: &Shape, record: &Record) -> Result<Row, Reject> {
     let key = record.key.as_ref().filter(|key| !key.is_empty());
     let key = key.ok_or_else(|| Reject::new(RejectClass::MissingKey, "the record has no key"))?;
     let text = json::text("the key", key)?;
-    let notes = Notes::new(&text, Dialect::Debezium);
+    let notes = Notes::new(&text);
     let row = notes.read("the key", KeySeed { shape, notes: &notes })?;
     for at in &shape.key {
         if !matches!(&row[*at], value if value.is_sent() && *value != Value::Null) {
-            let text = format!("the record's key has no column \"{}\"", shape.columns[*at].name);
+            let text = format!("the record's key has no column \"{}\"", shape.fields[*at].name);
             return Err(Reject::new(RejectClass::MissingKey, text));
         }
     }
@@ -112,7 +111,7 @@ fn read_key(shape: &Shape, record: &Record) -> Result<Row, Reject> {
 
 fn check_key(shape: &Shape, key: &Row, image: &Row) -> Result<(), Reject> {
     for at in &shape.key {
-        let name = &shape.columns[*at].name;
+        let name = &shape.fields[*at].name;
         if matches!(image[*at], Value::Absent | Value::Unavailable | Value::Null) {
             return Err(Reject::new(RejectClass::MissingKey, format!("the row has no key column \"{name}\"")));
         }
@@ -236,9 +235,9 @@ impl<'de> Visitor<'de> for KeySeed<'_, 'de> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Row, A::Error> {
-        let mut row = vec![Value::Absent; self.shape.columns.len()];
+        let mut row = vec![Value::Absent; self.shape.fields.len()];
         while let Some(Name(name)) = map.next_key()? {
-            if !self.shape.key.iter().any(|at| self.shape.columns[*at].name == name) {
+            if !self.shape.key.iter().any(|at| self.shape.fields[*at].name == name) {
                 // Its name is the record's own word, of any length, and stays in the record.
                 let text = "the record's key has a column that `source_key` does not name";
                 return Err(self.notes.refuse(Reject::new(RejectClass::KeyMismatch, text)));
@@ -256,20 +255,21 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::format::{Format, decode};
-    use crate::row::{Column, Kind};
+    use crate::format::Decoder;
+    use crate::row::wire::Wire;
+    use crate::row::{Field, Format};
 
     fn shape() -> Shape {
-        let columns = [
-            ("id", Kind::Int64),
-            ("name", Kind::Text),
-            ("total", Kind::Decimal),
-            ("born", Kind::Date),
-            ("at", Kind::Timestamp),
-            ("ok", Kind::Bool),
+        let fields = [
+            ("id", Wire::Int64),
+            ("name", Wire::Text),
+            ("total", Wire::DecimalText),
+            ("born", Wire::Date),
+            ("at", Wire::ZonedTimestamp { decimals: 6 }),
+            ("ok", Wire::Bool),
         ];
-        let columns = columns.map(|(name, kind)| Column { name: name.into(), kind });
-        Shape { columns: columns.into(), key: vec![0] }
+        let fields = fields.map(|(name, wire)| Field { name: name.into(), wire: Some(wire) });
+        Shape::new(Format::Envelope, fields.into(), vec![0])
     }
 
     fn record(key: Option<&[u8]>, value: Option<&[u8]>) -> Record {
@@ -286,11 +286,10 @@ mod tests {
 
     /// The decoded record in one line a row: `after id=1 name=Null`, absent columns left out.
     fn shown(key: &str, value: Option<&str>) -> String {
-        let decoded =
-            decode(Format::Envelope, &shape(), 1 << 20, &record(Some(key.as_bytes()), value.map(str::as_bytes)));
+        let decoded = Decoder::new(&shape(), 1 << 20).decode(&record(Some(key.as_bytes()), value.map(str::as_bytes)));
         let row = |label: &str, row: &Row| {
-            let columns = shape().columns;
-            let sent = columns.iter().zip(row).filter(|(_, value)| **value != Value::Absent);
+            let fields = shape().fields;
+            let sent = fields.iter().zip(row).filter(|(_, value)| **value != Value::Absent);
             sent.fold(label.to_string(), |text, (column, value)| format!("{text} {}={value:?}", column.name))
         };
         match &decoded {
@@ -405,7 +404,7 @@ mod tests {
         #[test]
         fn arbitrary_bytes_never_panic(key in prop::option::of(prop::collection::vec(any::<u8>(), 0..40)),
                                        value in prop::option::of(prop::collection::vec(any::<u8>(), 0..200))) {
-            let _ = decode(Format::Envelope, &shape(), 1 << 20, &record(key.as_deref(), value.as_deref()));
+            let _ = Decoder::new(&shape(), 1 << 20).decode(&record(key.as_deref(), value.as_deref()));
         }
 
         #[test]
@@ -413,7 +412,7 @@ mod tests {
             let mut value = br#"{"before":{"id":7,"name":"A","total":"1.5"},"after":{"id":7,"born":1,"at":"2026-01-01T00:00:00Z"},"op":"u"}"#.to_vec();
             let at = at % value.len();
             value[at] = byte;
-            let _ = decode(Format::Envelope, &shape(), 1 << 20, &record(Some(br#"{"id":7}"#), Some(&value)));
+            let _ = Decoder::new(&shape(), 1 << 20).decode(&record(Some(br#"{"id":7}"#), Some(&value)));
         }
     }
 }

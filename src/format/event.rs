@@ -7,7 +7,7 @@ use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 
 use crate::change::{Change, Decoded, Op, Reject, RejectClass};
 use crate::format::json::{self, Name, Notes};
-use crate::format::logical::{self, Dialect};
+use crate::format::logical;
 use crate::record::Record;
 use crate::row::{Row, Shape, Value};
 
@@ -17,7 +17,7 @@ pub fn decode(shape: &Shape, record: &Record) -> Result<Decoded, Reject> {
     let value = record.value.as_ref().filter(|value| !value.is_empty());
     let value = value.ok_or_else(|| Reject::new(RejectClass::Empty, "the event has no value"))?;
     let text = json::text("the value", value)?;
-    let notes = Notes::new(&text, Dialect::Event);
+    let notes = Notes::new(&text);
     let Event { op, row } = notes.read("the value", EventSeed { shape, notes: &notes })?;
     let op = op.ok_or_else(|| Reject::new(RejectClass::WrongType, "the event has no `event_type`"))?;
     check_key(shape, record, &row)?;
@@ -32,7 +32,7 @@ struct Event {
 fn check_key(shape: &Shape, record: &Record, row: &Row) -> Result<(), Reject> {
     for at in &shape.key {
         if matches!(row[*at], Value::Absent | Value::Null) {
-            let text = format!("the event has no \"{}\"", shape.columns[*at].name);
+            let text = format!("the event has no \"{}\"", shape.fields[*at].name);
             return Err(Reject::new(RejectClass::MissingKey, text));
         }
     }
@@ -41,15 +41,18 @@ fn check_key(shape: &Shape, record: &Record, row: &Row) -> Result<(), Reject> {
     };
     let key = record.key.as_ref().filter(|key| !key.is_empty());
     let key = key.ok_or_else(|| Reject::new(RejectClass::MissingKey, "the record has no key"))?;
-    let column = &shape.columns[at];
+    let field = &shape.fields[at];
     let mismatch = || {
-        let text = format!("the record's key is not the event's \"{}\"", column.name);
+        let text = format!("the record's key is not the event's \"{}\"", field.name);
         Reject::new(RejectClass::KeyMismatch, text)
     };
     let key = std::str::from_utf8(key).map_err(|_| mismatch())?;
     let key = match key.parse::<i64>() {
         Ok(number) if matches!(row[at], Value::Int(_)) => Value::Int(number),
-        _ => logical::from_text(column.kind, Dialect::Event, key).map_err(|_| mismatch())?,
+        _ => match &field.wire {
+            Some(wire) => logical::from_text(wire, key).map_err(|_| mismatch())?,
+            None => return Err(mismatch()),
+        },
     };
     if key == row[at] { Ok(()) } else { Err(mismatch()) }
 }
@@ -75,7 +78,7 @@ impl<'de> Visitor<'de> for EventSeed<'_, 'de> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Event, A::Error> {
-        let mut event = Event { op: None, row: vec![Value::Absent; self.shape.columns.len()] };
+        let mut event = Event { op: None, row: vec![Value::Absent; self.shape.fields.len()] };
         while let Some(Name(name)) = map.next_key()? {
             if name != "event_type" {
                 json::read_member(self.shape, self.notes, &name, &mut event.row, &mut map)?;
@@ -106,16 +109,21 @@ mod tests {
     use insta::assert_snapshot;
 
     use super::*;
-    use crate::format::{Format, decode};
-    use crate::row::{Column, Kind};
+    use crate::format::Decoder;
+    use crate::row::wire::Wire;
+    use crate::row::{Field, Format};
 
     const ID: &str = "7f1c0a52-5b1c-4a0e-9df0-1a2b3c4d5e6f";
 
     fn shown(key: Option<&str>, value: Option<&str>) -> String {
-        let columns =
-            [("order_id", Kind::Uuid), ("order_total", Kind::Decimal), ("quantity", Kind::Int32), ("dob", Kind::Date)];
-        let columns = columns.map(|(name, kind)| Column { name: name.into(), kind });
-        let shape = Shape { columns: columns.into(), key: vec![0] };
+        let fields = [
+            ("order_id", Wire::Uuid),
+            ("order_total", Wire::DecimalText),
+            ("quantity", Wire::Int32),
+            ("dob", Wire::CalendarDate),
+        ];
+        let fields = fields.map(|(name, wire)| Field { name: name.into(), wire: Some(wire) });
+        let shape = Shape::new(Format::Event, fields.into(), vec![0]);
         let record = Record {
             topic: "orders".into(),
             partition: 0,
@@ -125,7 +133,7 @@ mod tests {
             value: value.map(|value| Bytes::copy_from_slice(value.as_bytes())),
             headers: [].into(),
         };
-        match decode(Format::Event, &shape, 1 << 20, &record) {
+        match Decoder::new(&shape, 1 << 20).decode(&record) {
             Decoded::Change(change) => format!("{:?} {:?}", change.op, change.after.expect("events have one image")),
             Decoded::Reject(reject) => reject.to_string(),
             other => format!("{other:?}"),

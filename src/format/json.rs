@@ -12,24 +12,22 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess
 use serde_json::value::RawValue;
 
 use crate::change::{Reject, RejectClass};
-use crate::format::logical::{self, Dialect};
-use crate::row::{Column, Kind, Row, Shape, Value};
+use crate::format::logical;
+use crate::row::wire::Wire;
+use crate::row::{Field, Row, Shape, Value};
 
-/// Debezium's default `unavailable.value.placeholder`.
-const UNAVAILABLE: &str = "__debezium_unavailable_value";
 /// serde_json stops at this depth; [`Skip`] makes it count in what we pass over too.
 const DEPTH_MAX: usize = 128;
 
-/// What every seed needs to know: the text that is read, who wrote it, and where to note why it is refused.
+/// What every seed needs to know: the text that is read, and where to note why it is refused.
 pub struct Notes<'t> {
     text: &'t ByteString,
-    dialect: Dialect,
     reject: RefCell<Option<Reject>>,
 }
 
 impl<'t> Notes<'t> {
-    pub fn new(text: &'t ByteString, dialect: Dialect) -> Self {
-        Notes { text, dialect, reject: RefCell::new(None) }
+    pub fn new(text: &'t ByteString) -> Self {
+        Notes { text, reject: RefCell::new(None) }
     }
 
     /// Notes why the record is refused, and gives serde the error that ends the parse.
@@ -87,7 +85,7 @@ impl<'de> Visitor<'de> for RowSeed<'_, 'de> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut row = vec![Value::Absent; self.shape.columns.len()];
+        let mut row = vec![Value::Absent; self.shape.fields.len()];
         while let Some(name) = map.next_key::<Name<'de>>()? {
             read_member(self.shape, self.notes, &name.0, &mut row, &mut map)?;
         }
@@ -103,22 +101,22 @@ pub fn read_member<'de, A: MapAccess<'de>>(
     row: &mut Row,
     map: &mut A,
 ) -> Result<(), A::Error> {
-    let mut columns = shape.columns.iter().enumerate().filter(|(_, column)| column.name == name);
-    let Some((first, column)) = columns.next() else {
+    let mut fields = shape.fields.iter().enumerate().filter(|(_, field)| field.name == name);
+    let Some((first, field)) = fields.next() else {
         map.next_value::<Skip>()?;
         return Ok(());
     };
     if row[first] != Value::Absent {
         return Err(notes.refuse(Reject::new(RejectClass::WrongType, format!("the member \"{name}\" comes twice"))));
     }
-    match columns.next() {
-        None => row[first] = map.next_value_seed(ValueSeed { column, notes })?,
-        // Two routes read this column as different kinds: its text is read once for each.
+    match fields.next() {
+        None => row[first] = map.next_value_seed(ValueSeed::new(field, shape, notes))?,
+        // Two routes of business events read this column as different kinds: its text is read once for each.
         Some(second) => {
             let raw = map.next_value::<&RawValue>()?;
-            for (at, column) in [(first, column), second].into_iter().chain(columns) {
+            for (at, field) in [(first, field), second].into_iter().chain(fields) {
                 let mut json = serde_json::Deserializer::from_str(raw.get());
-                row[at] = ValueSeed { column, notes }.deserialize(&mut json).map_err(A::Error::custom)?;
+                row[at] = ValueSeed::new(field, shape, notes).deserialize(&mut json).map_err(A::Error::custom)?;
             }
         }
     }
@@ -189,20 +187,27 @@ impl<'de> serde::Deserialize<'de> for Skip {
     }
 }
 
-/// Reads one value of a column's kind.
+/// Reads one value of a column.
 struct ValueSeed<'a, 't> {
-    column: &'a Column,
+    field: &'a Field,
+    wire: &'a Wire,
+    unavailable: &'a str,
     notes: &'a Notes<'t>,
 }
 
-impl ValueSeed<'_, '_> {
+impl<'a, 't> ValueSeed<'a, 't> {
+    fn new(field: &'a Field, shape: &'a Shape, notes: &'a Notes<'t>) -> Self {
+        let wire = field.wire.as_ref().unwrap_or(&Wire::Text);
+        ValueSeed { field, wire, unavailable: &shape.unavailable, notes }
+    }
+
     /// Adds the column's name to what is wrong with its value.
     fn refuse<E: serde::de::Error>(&self, reject: Reject) -> E {
-        self.notes.refuse(Reject::new(reject.class, format!("column \"{}\": {}", self.column.name, reject.text)))
+        self.notes.refuse(Reject::new(reject.class, format!("column \"{}\": {}", self.field.name, reject.text)))
     }
 
     fn wrong<E: serde::de::Error>(&self, found: &str) -> E {
-        self.refuse(logical::wrong(self.column.kind, found))
+        self.refuse(logical::wrong(self.wire, found))
     }
 
     fn finish<E: serde::de::Error>(&self, read: Result<Value, Reject>) -> Result<Value, E> {
@@ -210,7 +215,7 @@ impl ValueSeed<'_, '_> {
     }
 
     fn is_placeholder(&self, text: &str) -> bool {
-        self.notes.dialect == Dialect::Debezium && text == UNAVAILABLE
+        !self.unavailable.is_empty() && text == self.unavailable
     }
 
     /// A decimal's number is read as the text that it is, so that no digit passes a float.
@@ -234,7 +239,7 @@ impl<'de> DeserializeSeed<'de> for ValueSeed<'_, 'de> {
     type Value = Value;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        if self.column.kind == Kind::Decimal {
+        if *self.wire == Wire::DecimalText {
             let raw = <&RawValue as serde::Deserialize>::deserialize(deserializer)?;
             return self.decimal(raw.get());
         }
@@ -246,7 +251,7 @@ impl<'de> Visitor<'de> for ValueSeed<'_, 'de> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.column.kind)
+        write!(f, "{}", self.wire)
     }
 
     fn visit_unit<E>(self) -> Result<Value, E> {
@@ -254,30 +259,30 @@ impl<'de> Visitor<'de> for ValueSeed<'_, 'de> {
     }
 
     fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<Value, E> {
-        if self.column.kind == Kind::Bool { Ok(Value::Bool(value)) } else { Err(self.wrong("a boolean")) }
+        if *self.wire == Wire::Bool { Ok(Value::Bool(value)) } else { Err(self.wrong("a boolean")) }
     }
 
     fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Value, E> {
-        self.finish(logical::from_integer(self.column.kind, self.notes.dialect, number))
+        self.finish(logical::from_integer(self.wire, number))
     }
 
     fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Value, E> {
         match i64::try_from(number) {
             Ok(number) => self.visit_i64(number),
-            Err(_) => Err(self.refuse(logical::out_of_range(self.column.kind))),
+            Err(_) => Err(self.refuse(logical::out_of_range(self.wire))),
         }
     }
 
     /// serde_json hands over as a float what has a fraction or an exponent, and integers beyond 64 bits.
     fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Value, E> {
         if number.abs() >= 2f64.powi(63) {
-            return Err(self.refuse(logical::out_of_range(self.column.kind)));
+            return Err(self.refuse(logical::out_of_range(self.wire)));
         }
         Err(self.wrong("a number with a fraction or an exponent"))
     }
 
     fn visit_borrowed_str<E: serde::de::Error>(self, text: &'de str) -> Result<Value, E> {
-        if self.column.kind == Kind::Text && !self.is_placeholder(text) {
+        if *self.wire == Wire::Text && !self.is_placeholder(text) {
             return Ok(Value::Text(self.notes.text.slice_ref(text)));
         }
         self.visit_str(text)
@@ -287,7 +292,7 @@ impl<'de> Visitor<'de> for ValueSeed<'_, 'de> {
         if self.is_placeholder(text) {
             return Ok(Value::Unavailable);
         }
-        self.finish(logical::from_text(self.column.kind, self.notes.dialect, text))
+        self.finish(logical::from_text(self.wire, text))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<Value, A::Error> {

@@ -7,52 +7,40 @@ use chrono::{DateTime, NaiveDate};
 use uuid::Uuid;
 
 use crate::change::{Reject, RejectClass};
-use crate::row::{Kind, Value};
+use crate::row::Value;
+use crate::row::wire::Wire;
 
 /// Decimals with more characters than this are refused: Debezium sends some of 800 digits for a negative scale.
 const DECIMAL_CHARS_MAX: usize = 256;
 /// Exponents beyond this would make a short text a huge number.
 const EXPONENT_MAX: i64 = 256;
+/// A timestamp with its offset, to microseconds.
+const ZONED: Wire = Wire::ZonedTimestamp { decimals: 6 };
 const DAYS_OF_EPOCH_FROM_CE: i32 = 719_163;
 
-/// Who wrote the value: Debezium and business events put some kinds on the wire differently.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
-    /// Dates are days since 1970, unchanged TOAST values a placeholder.
-    Debezium,
-    /// Dates are `YYYY-MM-DD`.
-    Event,
-}
-
-/// Reads a value of a kind that is not text from a JSON string.
-pub fn from_text(kind: Kind, dialect: Dialect, text: &str) -> Result<Value, Reject> {
-    match kind {
-        Kind::Decimal => decimal(text),
-        Kind::Uuid => uuid(text),
-        Kind::Timestamp => timestamp(text),
-        Kind::Date => match dialect {
-            Dialect::Event => date(text),
-            Dialect::Debezium => Err(wrong(kind, "a string")),
-        },
-        Kind::Text => Ok(Value::Text(text.into())),
-        Kind::Bool | Kind::Int16 | Kind::Int32 | Kind::Int64 => Err(wrong(kind, "a string")),
+/// Reads a value from a JSON string.
+pub fn from_text(wire: &Wire, text: &str) -> Result<Value, Reject> {
+    match wire {
+        Wire::DecimalText => decimal(text),
+        Wire::Uuid => uuid(text),
+        Wire::ZonedTimestamp { .. } => timestamp(text),
+        Wire::CalendarDate => date(text),
+        Wire::Text => Ok(Value::Text(text.into())),
+        _ => Err(wrong(wire, "a string")),
     }
 }
 
 /// Reads a value from a JSON number without fraction or exponent.
-pub fn from_integer(kind: Kind, dialect: Dialect, number: i64) -> Result<Value, Reject> {
-    let fits = match kind {
-        Kind::Int16 => i16::try_from(number).is_ok(),
-        Kind::Int32 => i32::try_from(number).is_ok(),
-        Kind::Int64 => true,
-        Kind::Date => match dialect {
-            Dialect::Debezium => return days(number),
-            Dialect::Event => return Err(wrong(kind, "a number")),
-        },
+pub fn from_integer(wire: &Wire, number: i64) -> Result<Value, Reject> {
+    let fits = match wire {
+        Wire::Int16 => i16::try_from(number).is_ok(),
+        Wire::Int32 => i32::try_from(number).is_ok(),
+        Wire::Int64 => true,
+        Wire::Date => return days(number),
         // An integer timestamp does not say its unit, and a guess would be off by a thousand.
-        Kind::Timestamp | Kind::Bool | Kind::Decimal | Kind::Text | Kind::Uuid => return Err(wrong(kind, "a number")),
+        _ => return Err(wrong(wire, "a number")),
     };
-    if fits { Ok(Value::Int(number)) } else { Err(out_of_range(kind)) }
+    if fits { Ok(Value::Int(number)) } else { Err(out_of_range(wire)) }
 }
 
 /// Reads a decimal, from a JSON string or from the text of a JSON number.
@@ -70,45 +58,46 @@ pub fn decimal(text: &str) -> Result<Value, Reject> {
     let framed =
         text.starts_with(|c: char| c.is_ascii_digit() || c == '-') && text.ends_with(|c: char| c.is_ascii_digit());
     if !digits_only || !framed {
-        return Err(wrong(Kind::Decimal, "a string that is not a number"));
+        return Err(wrong(&Wire::DecimalText, "a string that is not a number"));
     }
-    let number = BigDecimal::from_str(text).map_err(|_| wrong(Kind::Decimal, "a string that is not a number"))?;
+    let number = BigDecimal::from_str(text).map_err(|_| wrong(&Wire::DecimalText, "a string that is not a number"))?;
     if number.fractional_digit_count().unsigned_abs() > EXPONENT_MAX.unsigned_abs() {
-        return Err(out_of_range(Kind::Decimal));
+        return Err(out_of_range(&Wire::DecimalText));
     }
     Ok(Value::Decimal(number))
 }
 
 /// A value that is not of the column's kind; `found` says what JSON had there.
-pub fn wrong(kind: Kind, found: &str) -> Reject {
-    Reject::new(RejectClass::WrongType, format!("expected {kind}, found {found}"))
+pub fn wrong(wire: &Wire, found: &str) -> Reject {
+    Reject::new(RejectClass::WrongType, format!("expected {wire}, found {found}"))
 }
 
 /// A value that its kind cannot hold.
-pub fn out_of_range(kind: Kind) -> Reject {
-    Reject::new(RejectClass::OutOfRange, format!("the value does not fit {kind}"))
+pub fn out_of_range(wire: &Wire) -> Reject {
+    Reject::new(RejectClass::OutOfRange, format!("the value does not fit {wire}"))
 }
 
 fn uuid(text: &str) -> Result<Value, Reject> {
     const HYPHENATED: usize = 36;
     match Uuid::try_parse(text) {
         Ok(uuid) if text.len() == HYPHENATED => Ok(Value::Uuid(uuid)),
-        _ => Err(wrong(Kind::Uuid, "a string that is not one")),
+        _ => Err(wrong(&Wire::Uuid, "a string that is not one")),
     }
 }
 
 fn date(text: &str) -> Result<Value, Reject> {
     let shaped = text.len() == "2026-01-31".len() && text.starts_with(|c: char| c.is_ascii_digit());
     let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().filter(|_| shaped);
-    let date = date.ok_or_else(|| wrong(Kind::Date, "a string that is not a day of the calendar as YYYY-MM-DD"))?;
+    let date =
+        date.ok_or_else(|| wrong(&Wire::CalendarDate, "a string that is not a day of the calendar as YYYY-MM-DD"))?;
     Ok(Value::Date(date.to_epoch_days()))
 }
 
 fn days(number: i64) -> Result<Value, Reject> {
     // Debezium's stand-ins for ±infinity overflow into days that no calendar here has: they are refused with the rest.
-    let days = i32::try_from(number).map_err(|_| out_of_range(Kind::Date))?;
+    let days = i32::try_from(number).map_err(|_| out_of_range(&Wire::Date))?;
     let known = days.checked_add(DAYS_OF_EPOCH_FROM_CE).and_then(NaiveDate::from_num_days_from_ce_opt);
-    known.map(|_| Value::Date(days)).ok_or_else(|| out_of_range(Kind::Date))
+    known.map(|_| Value::Date(days)).ok_or_else(|| out_of_range(&Wire::Date))
 }
 
 /// RFC 3339 with any offset, to microseconds. Finer fractions would be lost and are refused.
@@ -116,8 +105,8 @@ fn timestamp(text: &str) -> Result<Value, Reject> {
     if matches!(text, "infinity" | "-infinity") {
         return Err(Reject::new(RejectClass::OutOfRange, "an infinite timestamp has no instant"));
     }
-    let instant = DateTime::parse_from_rfc3339(text)
-        .map_err(|_| wrong(Kind::Timestamp, "a string that is not an RFC 3339 timestamp"))?;
+    let instant =
+        DateTime::parse_from_rfc3339(text).map_err(|_| wrong(&ZONED, "a string that is not an RFC 3339 timestamp"))?;
     let nanos = instant.timestamp_subsec_nanos();
     if nanos >= 1_000_000_000 || nanos % 1000 != 0 {
         return Err(Reject::new(RejectClass::OutOfRange, "the timestamp is finer than microseconds"));
@@ -131,8 +120,8 @@ mod tests {
 
     use super::*;
 
-    fn text(kind: Kind, text: &str) -> String {
-        match from_text(kind, Dialect::Event, text) {
+    fn text(wire: Wire, text: &str) -> String {
+        match from_text(&wire, text) {
             Ok(value) => format!("{value:?}"),
             Err(reject) => reject.class.as_str().to_string(),
         }
@@ -142,7 +131,7 @@ mod tests {
     fn decimals_are_exact_and_strict() {
         let digits = "123456789012345678901234567890.123456789";
         let exact = BigDecimal::from_str(digits).expect("a number");
-        assert_eq!(from_text(Kind::Decimal, Dialect::Event, digits), Ok(Value::Decimal(exact)));
+        assert_eq!(from_text(&Wire::DecimalText, digits), Ok(Value::Decimal(exact)));
         for (given, class) in [
             ("", "wrong_type"),
             ("Oo4=", "wrong_type"),
@@ -154,34 +143,34 @@ mod tests {
             ("1e999999999", "out_of_range"),
             ("NAN", "out_of_range"),
         ] {
-            assert_eq!(text(Kind::Decimal, given), class, "{given}");
+            assert_eq!(text(Wire::DecimalText, given), class, "{given}");
         }
-        assert_eq!(text(Kind::Decimal, &"9".repeat(257)), "out_of_range");
+        assert_eq!(text(Wire::DecimalText, &"9".repeat(257)), "out_of_range");
     }
 
     #[test]
     fn times_and_ids_are_strict() {
-        assert_eq!(text(Kind::Timestamp, "2026-01-01T02:00:00.123456+02:00"), "Timestamp(1767225600123456)");
-        assert_eq!(text(Kind::Timestamp, "1969-12-31T23:59:59.999Z"), "Timestamp(-1000)");
-        assert_eq!(text(Kind::Timestamp, "2026-01-01T00:00:00.1234567Z"), "out_of_range");
-        assert_eq!(text(Kind::Timestamp, "infinity"), "out_of_range");
-        assert_eq!(text(Kind::Timestamp, "yesterday"), "wrong_type");
-        assert_eq!(text(Kind::Date, "2024-02-29"), "Date(19782)");
+        assert_eq!(text(ZONED, "2026-01-01T02:00:00.123456+02:00"), "Timestamp(1767225600123456)");
+        assert_eq!(text(ZONED, "1969-12-31T23:59:59.999Z"), "Timestamp(-1000)");
+        assert_eq!(text(ZONED, "2026-01-01T00:00:00.1234567Z"), "out_of_range");
+        assert_eq!(text(ZONED, "infinity"), "out_of_range");
+        assert_eq!(text(ZONED, "yesterday"), "wrong_type");
+        assert_eq!(text(Wire::CalendarDate, "2024-02-29"), "Date(19782)");
         for bad in ["2023-02-29", "2024-2-29", "24-02-29", "2024-02-29Z", "+2024-02-2"] {
-            assert_eq!(text(Kind::Date, bad), "wrong_type", "{bad}");
+            assert_eq!(text(Wire::CalendarDate, bad), "wrong_type", "{bad}");
         }
-        assert_eq!(text(Kind::Uuid, "7f1c0a525b1c4a0e9df01a2b3c4d5e6f"), "wrong_type");
+        assert_eq!(text(Wire::Uuid, "7f1c0a525b1c4a0e9df01a2b3c4d5e6f"), "wrong_type");
     }
 
     #[test]
     fn integers_keep_to_their_width() {
-        let of = |kind, number| from_integer(kind, Dialect::Debezium, number).map_err(|reject| reject.class);
-        assert_eq!(of(Kind::Int16, 32767), Ok(Value::Int(32767)));
-        assert_eq!(of(Kind::Int16, 32768), Err(RejectClass::OutOfRange));
-        assert_eq!(of(Kind::Int64, i64::MIN), Ok(Value::Int(i64::MIN)));
-        assert_eq!(of(Kind::Date, 20454), Ok(Value::Date(20454)));
-        assert_eq!(of(Kind::Date, -2_147_472_692), Err(RejectClass::OutOfRange));
-        assert_eq!(of(Kind::Timestamp, 0), Err(RejectClass::WrongType));
+        let of = |wire: Wire, number| from_integer(&wire, number).map_err(|reject| reject.class);
+        assert_eq!(of(Wire::Int16, 32767), Ok(Value::Int(32767)));
+        assert_eq!(of(Wire::Int16, 32768), Err(RejectClass::OutOfRange));
+        assert_eq!(of(Wire::Int64, i64::MIN), Ok(Value::Int(i64::MIN)));
+        assert_eq!(of(Wire::Date, 20454), Ok(Value::Date(20454)));
+        assert_eq!(of(Wire::Date, -2_147_472_692), Err(RejectClass::OutOfRange));
+        assert_eq!(of(ZONED, 0), Err(RejectClass::WrongType));
     }
 
     proptest! {
@@ -199,11 +188,9 @@ mod tests {
 
         #[test]
         fn nothing_panics(given in ".*", number in any::<i64>()) {
-            for kind in [Kind::Bool, Kind::Int16, Kind::Decimal, Kind::Text, Kind::Uuid, Kind::Date, Kind::Timestamp] {
-                for dialect in [Dialect::Debezium, Dialect::Event] {
-                    let _ = from_text(kind, dialect, &given);
-                    let _ = from_integer(kind, dialect, number);
-                }
+            for wire in [Wire::Bool, Wire::Int16, Wire::DecimalText, Wire::Text, Wire::Uuid, Wire::CalendarDate, ZONED] {
+                let _ = from_text(&wire, &given);
+                let _ = from_integer(&wire, number);
             }
         }
     }

@@ -7,9 +7,10 @@ use insta::assert_snapshot;
 use serde_json::Value as Json;
 
 use crate::change::Decoded;
-use crate::format::{Format, decode};
+use crate::format::Decoder;
 use crate::record::Record;
-use crate::row::{Column, Kind, Row, Shape, Value};
+use crate::row::wire::Wire;
+use crate::row::{Field, Format, Row, Shape, Value};
 
 const PLAIN: &str = include_str!("samples/default_plain.jsonl");
 const HEARTBEAT: &str = include_str!("samples/heartbeat.jsonl");
@@ -31,25 +32,25 @@ fn records(recording: &str) -> Vec<Record> {
     recording.lines().map(record).collect()
 }
 
-fn shape(columns: &[(&str, Kind)], keys: usize) -> Shape {
-    let columns = columns.iter().map(|(name, kind)| Column { name: name.to_string(), kind: *kind }).collect();
-    Shape { columns, key: (0..keys).collect() }
+fn shape(fields: &[(&str, Wire)], keys: usize) -> Shape {
+    let fields = fields.iter().map(|(name, wire)| Field { name: name.to_string(), wire: Some(wire.clone()) }).collect();
+    Shape::new(Format::Envelope, fields, (0..keys).collect())
 }
 
 /// The shape of each recorded table that has a key.
 fn shape_of(topic: &str) -> Shape {
     match topic.rsplit('.').next().unwrap() {
-        "compound" => shape(&[("a", Kind::Int32), ("b", Kind::Text), ("v", Kind::Text)], 2),
-        "Mixed_Case" => shape(&[("Id", Kind::Int32), ("Some Col", Kind::Text), ("sel\"ect", Kind::Text)], 1),
-        "part_1" | "part_2" => shape(&[("id", Kind::Int32), ("k", Kind::Int32), ("v", Kind::Text)], 2),
-        "outbox" => shape(&[("id", Kind::Uuid), ("payload", Kind::Text)], 1),
-        "signal" => shape(&[("id", Kind::Text), ("type", Kind::Text)], 1),
-        "toast" | "toast_full" => shape(&[("id", Kind::Int32), ("small", Kind::Text), ("big", Kind::Text)], 1),
+        "compound" => shape(&[("a", Wire::Int32), ("b", Wire::Text), ("v", Wire::Text)], 2),
+        "Mixed_Case" => shape(&[("Id", Wire::Int32), ("Some Col", Wire::Text), ("sel\"ect", Wire::Text)], 1),
+        "part_1" | "part_2" => shape(&[("id", Wire::Int32), ("k", Wire::Int32), ("v", Wire::Text)], 2),
+        "outbox" => shape(&[("id", Wire::Uuid), ("payload", Wire::Text)], 1),
+        "signal" => shape(&[("id", Wire::Text), ("type", Wire::Text)], 1),
+        "toast" | "toast_full" => shape(&[("id", Wire::Int32), ("small", Wire::Text), ("big", Wire::Text)], 1),
         "types" => shape(
-            &[("id", Kind::Int64), ("t", Kind::Text), ("u", Kind::Uuid), ("d", Kind::Date), ("dm", Kind::Int32)],
+            &[("id", Wire::Int64), ("t", Wire::Text), ("u", Wire::Uuid), ("d", Wire::Date), ("dm", Wire::Int32)],
             1,
         ),
-        _ => shape(&[("id", Kind::Int32)], 1),
+        _ => shape(&[("id", Wire::Int32)], 1),
     }
 }
 
@@ -66,7 +67,7 @@ fn what(decoded: &Decoded) -> String {
 fn every_recorded_record_is_what_the_source_did() {
     let mut counts: BTreeMap<(String, String), usize> = BTreeMap::new();
     for record in records(PLAIN).into_iter().chain(records(HEARTBEAT)) {
-        let decoded = decode(Format::Envelope, &shape_of(&record.topic), 1 << 20, &record);
+        let decoded = Decoder::new(&shape_of(&record.topic), 1 << 20).decode(&record);
         let table = record.topic.rsplit('.').next().unwrap().to_string();
         *counts.entry((table, what(&decoded))).or_default() += 1;
     }
@@ -108,18 +109,17 @@ fn every_recorded_record_is_what_the_source_did() {
     types: 12 Read
     types: 2 Tombstone
     types: 1 Update
-    types: 4 out_of_range: column "d": the value does not fit date
+    types: 4 out_of_range: column "d": the value does not fit date in days
     "#);
 }
 
 #[test]
 fn an_unchanged_toast_value_is_unavailable_and_stays_so_in_a_moved_row() {
     let toast = records(PLAIN).into_iter().filter(|record| record.topic.ends_with(".toast"));
-    let images =
-        toast.filter_map(|record| match decode(Format::Envelope, &shape_of(&record.topic), 1 << 20, &record) {
-            Decoded::Change(change) => change.after,
-            _ => None,
-        });
+    let images = toast.filter_map(|record| match Decoder::new(&shape_of(&record.topic), 1 << 20).decode(&record) {
+        Decoded::Change(change) => change.after,
+        _ => None,
+    });
     let is = |row: &Row| match &row[2] {
         Value::Text(text) => format!("text of {} characters", text.len()),
         other => format!("{other:?}"),

@@ -12,6 +12,7 @@ use serde::Deserialize;
 use toml::{Table, Value};
 
 use crate::plan::route::{Apply, RouteSpec};
+use crate::row::Format;
 
 /// The file that is read when `--config` names none.
 pub const FILE_DEFAULT: &str = "rowferry.toml";
@@ -193,16 +194,14 @@ impl Consumer {
 
 impl Route {
     pub fn spec(&self) -> RouteSpec {
-        RouteSpec {
-            topic: self.topic.clone(),
-            table: self.table.clone(),
-            source_key: self.source_key.clone(),
-            renamed: self.columns.clone(),
-            apply: match &self.soft_delete {
-                Some(column) => Apply::Events { soft_delete: column.clone() },
-                None => Apply::Mirror,
-            },
+        let key: Vec<&str> = self.source_key.iter().map(String::as_str).collect();
+        let mut spec = RouteSpec::new(&self.topic, &self.table, &key);
+        spec.renamed = self.columns.clone();
+        if let Some(column) = &self.soft_delete {
+            spec.format = Format::Event;
+            spec.apply = Apply::Events { soft_delete: column.clone() };
         }
+        spec
     }
 }
 

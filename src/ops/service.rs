@@ -8,7 +8,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::format::Format;
 use crate::kafka::poll::{self, Ended, PollError};
 use crate::kafka::{ConsumerSettings, dead_letter, topic_ends};
 use crate::ops::config::{Config, Consumer};
@@ -39,7 +38,6 @@ impl From<Exit> for ExitCode {
 /// What the two consumers differ in, beside their sinks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kind {
-    pub format: Format,
     /// Writes carry versions whose state is saved with the commits.
     pub versions: bool,
     pub exit_when_caught_up: bool,
@@ -147,8 +145,7 @@ pub async fn run<S: Sink>(
         revoke_grace: grace.saturating_sub(COMMIT_GRACE),
         exit_when_caught_up: kind.exit_when_caught_up,
     };
-    let pipeline =
-        Arc::new(Pipeline { sink: Arc::new(sink), routes, format: kind.format, limits, dead_letters, topic_ends });
+    let pipeline = Arc::new(Pipeline { sink: Arc::new(sink), routes, limits, dead_letters, topic_ends });
     let runtime = tokio::runtime::Handle::current();
     let stop = shutdown.clone();
     let polled = spawn_thread("poll", move || poll::run(settings, pipeline, runtime, stop))?;

@@ -9,7 +9,7 @@ use rand_chacha::ChaCha8Rng;
 use tokio::sync::Semaphore;
 
 use super::*;
-use crate::plan::route::{Apply, RouteSpec, TargetTable};
+use crate::plan::route::{RouteSpec, TargetTable};
 use crate::plan::write::{Write, WriteKind};
 use crate::row::{Column, Kind, Value};
 
@@ -19,13 +19,7 @@ fn routes() -> Arc<Routes> {
     let columns = [("id", Kind::Int64), ("a", Kind::Int64), ("b", Kind::Int64)];
     let columns = columns.map(|(name, kind)| Column { name: name.into(), kind }).into();
     let table = TargetTable { name: "docs".into(), columns, key: vec!["id".into()] };
-    let spec = RouteSpec {
-        topic: TOPIC.into(),
-        table: "docs".into(),
-        source_key: vec!["id".into()],
-        renamed: BTreeMap::new(),
-        apply: Apply::Mirror,
-    };
+    let spec = RouteSpec::new(TOPIC, "docs", &["id"]);
     Arc::new(Routes::resolve(&[spec], &BTreeMap::from([("docs".to_string(), table)])).expect("the route fits"))
 }
 
@@ -56,8 +50,7 @@ fn rig<S: Sink>(sink: S, batch_records_max: usize) -> Rig<S> {
     let (dead_letters, letters) = mpsc::channel(8);
     let (topic_ends, ends) = mpsc::channel(8);
     let limits = Limits { batch_records_max, batch_bytes_max: 1 << 20, record_bytes_max: 1 << 20 };
-    let pipeline =
-        Pipeline { sink: Arc::new(sink), routes: routes(), format: Format::Envelope, limits, dead_letters, topic_ends };
+    let pipeline = Pipeline { sink: Arc::new(sink), routes: routes(), limits, dead_letters, topic_ends };
     Rig { pipeline: Arc::new(pipeline), letters, _ends: ends }
 }
 
@@ -319,7 +312,7 @@ fn expected(history: &[Record], poison: &BTreeSet<i64>) -> Cells {
         }
         let mut draft = Draft::new(routes.clone(), record.topic_partition(), record.offset);
         let versioned = Versioned { record: record.clone(), version };
-        draft.push(versioned, |versioned| format::decode(Format::Envelope, shape, 1 << 20, &versioned.record));
+        draft.push(versioned, |versioned| Decoder::new(shape, 1 << 20).decode(&versioned.record));
         draft.take().writes.iter().for_each(|write| table.apply(write));
     }
     table

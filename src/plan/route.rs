@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::row::{Column, Kind, Shape};
+use crate::plan::convert::Policy;
+use crate::row::wire::{Modes, Wire};
+use crate::row::{Column, Field, Format, Kind, Shape, UNAVAILABLE_DEFAULT, Unmapped};
 
 /// A route as the operator wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,7 +15,61 @@ pub struct RouteSpec {
     pub source_key: Vec<String>,
     /// Target column → source column, where the names differ.
     pub renamed: BTreeMap<String, String>,
+    /// Target column → what becomes of values that it cannot hold, where that is not to reject them.
+    pub policies: BTreeMap<String, Policy>,
+    pub format: Format,
+    /// How the connector writes its values.
+    pub modes: Modes,
+    /// Source column → Postgres type, from the configuration or the source's catalog.
+    pub types: BTreeMap<String, String>,
+    /// Every record brings a schema block, so that types need not be known before.
+    pub schemas: bool,
+    pub on_truncate: OnTruncate,
+    pub unmapped: Unmapped,
+    pub unavailable: String,
+    pub signal_table: Option<(String, String)>,
+    /// Columns that a moved row lacks can be read from the source.
+    pub reselect: bool,
     pub apply: Apply,
+}
+
+/// What a TRUNCATE of the source does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum OnTruncate {
+    /// The partition stops: a person decides.
+    #[default]
+    Stop,
+    /// It is passed over, and the rows stay.
+    Ignore,
+}
+
+impl RouteSpec {
+    /// A route with the defaults of everything that it does not have to say.
+    pub fn new(topic: &str, table: &str, source_key: &[&str]) -> RouteSpec {
+        RouteSpec {
+            topic: topic.into(),
+            table: table.into(),
+            source_key: source_key.iter().map(|name| name.to_string()).collect(),
+            renamed: BTreeMap::new(),
+            policies: BTreeMap::new(),
+            format: Format::Envelope,
+            modes: Modes::default(),
+            types: BTreeMap::new(),
+            schemas: false,
+            on_truncate: OnTruncate::Stop,
+            unmapped: Unmapped::Ignore,
+            unavailable: UNAVAILABLE_DEFAULT.into(),
+            signal_table: None,
+            reselect: false,
+            apply: Apply::Mirror,
+        }
+    }
+
+    /// A route of business events, with the same defaults.
+    pub fn events(topic: &str, table: &str, source_key: &[&str], soft_delete: &str) -> RouteSpec {
+        let apply = Apply::Events { soft_delete: soft_delete.into() };
+        RouteSpec { format: Format::Event, apply, ..RouteSpec::new(topic, table, source_key) }
+    }
 }
 
 /// What the topic's records say about rows.
@@ -67,6 +123,7 @@ pub struct RouteColumn {
     pub name: String,
     pub kind: Kind,
     pub source: usize,
+    pub policy: Policy,
 }
 
 impl Routes {
@@ -109,7 +166,7 @@ impl Routes {
         let topic = match self.topics.iter().position(|topic| topic.name == spec.topic) {
             Some(at) => at,
             None => {
-                let shape = Shape { columns: Vec::new(), key: Vec::new() };
+                let shape = Shape::new(spec.format, Vec::new(), Vec::new());
                 self.topics.push(Topic { name: spec.topic.clone(), shape, routes: Vec::new() });
                 self.topics.len() - 1
             }
@@ -121,8 +178,9 @@ impl Routes {
             .filter(|column| !spec.is_flag(&column.name))
             .map(|column| RouteColumn {
                 name: column.name.clone(),
-                kind: column.kind,
-                source: shape_column(shape, spec.source_of(&column.name), column.kind),
+                kind: column.kind.clone(),
+                policy: spec.policies.get(&column.name).copied().unwrap_or_default(),
+                source: shape_field(shape, spec.source_of(&column.name), &column.kind),
             })
             .collect();
         let key: Vec<usize> =
@@ -133,7 +191,7 @@ impl Routes {
         let source_key: Vec<usize> = spec
             .source_key
             .iter()
-            .filter_map(|name| shape.columns.iter().position(|column| column.name == *name))
+            .filter_map(|name| shape.fields.iter().position(|field| field.name == *name))
             .collect();
         if shape.key.is_empty() {
             shape.key = source_key;
@@ -202,11 +260,29 @@ fn check_spec(spec: &RouteSpec, table: &TargetTable, problems: &mut Vec<String>)
     }
 }
 
-/// The place of a source column in the shape, added when it is new. One column read as two kinds stands there twice.
-fn shape_column(shape: &mut Shape, name: &str, kind: Kind) -> usize {
-    let wanted = Column { name: name.into(), kind };
-    shape.columns.iter().position(|column| *column == wanted).unwrap_or_else(|| {
-        shape.columns.push(wanted);
-        shape.columns.len() - 1
+/// The place of a source column in the shape, added when it is new. One column of business events that is read as two
+/// kinds stands there twice.
+fn shape_field(shape: &mut Shape, name: &str, kind: &Kind) -> usize {
+    let wanted = Field { name: name.into(), wire: wire_of(shape.format, kind) };
+    shape.fields.iter().position(|field| *field == wanted).unwrap_or_else(|| {
+        shape.fields.push(wanted);
+        shape.fields.len() - 1
+    })
+}
+
+/// Business events carry what their target's column holds, in the form of the contracts in `schemas/`.
+fn wire_of(format: Format, kind: &Kind) -> Option<Wire> {
+    Some(match kind {
+        Kind::Date if format != Format::Event => Wire::Date,
+        Kind::Bool => Wire::Bool,
+        Kind::Int16 => Wire::Int16,
+        Kind::Int32 => Wire::Int32,
+        Kind::Int64 => Wire::Int64,
+        Kind::Decimal => Wire::DecimalText,
+        Kind::Text => Wire::Text,
+        Kind::Uuid => Wire::Uuid,
+        Kind::Date => Wire::CalendarDate,
+        Kind::Timestamp | Kind::TimestampMillis => Wire::ZonedTimestamp { decimals: 6 },
+        _ => return None,
     })
 }

@@ -6,21 +6,20 @@ use bytes::Bytes;
 use insta::assert_snapshot;
 
 use super::*;
-use crate::format::{Format, decode};
+use crate::format::Decoder;
 use crate::plan::route::{RouteSpec, TargetTable};
 use crate::record::Record;
 use crate::row::{Column, Kind};
 
 fn table(name: &str, columns: &[(&str, Kind)], key: &[&str]) -> (String, TargetTable) {
-    let columns = columns.iter().map(|(name, kind)| Column { name: name.to_string(), kind: *kind }).collect();
+    let columns = columns.iter().map(|(name, kind)| Column { name: name.to_string(), kind: kind.clone() }).collect();
     let key = key.iter().map(|name| name.to_string()).collect();
     (name.into(), TargetTable { name: name.into(), columns, key })
 }
 
 fn spec(table: &str, renamed: &[(&str, &str)]) -> RouteSpec {
     let renamed = renamed.iter().map(|(target, source)| (target.to_string(), source.to_string())).collect();
-    let source_key = vec!["id".to_string()];
-    RouteSpec { topic: "orders".into(), table: table.into(), source_key, renamed, apply: Apply::Mirror }
+    RouteSpec { renamed, ..RouteSpec::new("orders", table, &["id"]) }
 }
 
 fn tables() -> BTreeMap<String, TargetTable> {
@@ -37,11 +36,9 @@ fn routes() -> Arc<Routes> {
     Arc::new(Routes::resolve(&specs, &tables()).expect("the routes fit the tables"))
 }
 
-fn decoder(routes: Arc<Routes>) -> impl Fn(&Versioned) -> Decoded {
-    move |versioned| {
-        let shape = &routes.topic("orders").expect("the topic is routed").shape;
-        decode(Format::Envelope, shape, 1 << 20, &versioned.record)
-    }
+fn decoder(routes: Arc<Routes>) -> impl FnMut(&Versioned) -> Decoded {
+    let mut decoder = Decoder::new(&routes.topic("orders").expect("the topic is routed").shape, 1 << 20);
+    move |versioned| decoder.decode(&versioned.record)
 }
 
 fn record(at: i64, value: &str) -> Versioned {

@@ -60,7 +60,7 @@ impl Cluster {
         let insert = self.prepare(insert_cql(&self.keyspace, route)).await?;
         let delete = self.prepare(delete_cql(&self.keyspace, route)).await?;
         for (column, marker) in route.columns.iter().zip(insert.get_variable_col_specs().iter()) {
-            if types::kind_of(marker.typ()) != Ok(column.kind) {
+            if types::kind_of(marker.typ()).as_ref() != Ok(&column.kind) {
                 return Err(Failure::Stop(format!(
                     "route {}: column \"{}\" changed its type while Rowferry was starting: start again",
                     route.name(),

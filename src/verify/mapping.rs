@@ -27,7 +27,7 @@ pub struct MappedColumn {
     pub source: usize,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct KeyColumn {
     kind: Kind,
     in_source: usize,
@@ -41,9 +41,9 @@ impl Mapping {
         let mut wanted: Vec<Column> = Vec::new();
         let mut columns = Vec::with_capacity(route.columns.len());
         for column in &route.columns {
-            let name = &topic.shape.columns[column.source].name;
+            let name = &topic.shape.fields[column.source].name;
             let kind = match source.columns.iter().find(|column| column.name == *name) {
-                Some(found) => kind_for(found, &column.name, column.kind),
+                Some(found) => kind_for(found, &column.name, &column.kind),
                 None => Err(format!(
                     "source table \"{}\" has no column \"{name}\", which feeds \"{}\": correct the route's `columns`",
                     source.name, column.name
@@ -60,7 +60,7 @@ impl Mapping {
                 Err(problem) => problems.push(problem),
             }
         }
-        let named: Vec<&str> = topic.shape.key.iter().map(|at| &*topic.shape.columns[*at].name).collect();
+        let named: Vec<&str> = topic.shape.key.iter().map(|at| &*topic.shape.fields[*at].name).collect();
         check_key(source, &named, &mut problems);
         let key = |name: &String| key_column(name, &wanted, route, &columns);
         let source_key: Option<Vec<KeyColumn>> =
@@ -97,7 +97,7 @@ impl Mapping {
     pub fn source_key_of(&self, target_key: &[Value]) -> Option<Vec<Value>> {
         let value = |key: &KeyColumn| {
             let value = &target_key[key.in_target_key];
-            source_holds(key.kind, value).then(|| value.clone())
+            source_holds(&key.kind, value).then(|| value.clone())
         };
         self.source_key.iter().map(value).collect()
     }
@@ -127,10 +127,10 @@ pub fn same(source: &Value, target: &Value) -> bool {
 }
 
 /// How the source column is read for a target column of this kind, or why the two cannot be compared.
-fn kind_for(source: &SourceColumn, target: &str, kind: Kind) -> Result<Kind, String> {
-    let is_whole = |kind| matches!(kind, Kind::Int16 | Kind::Int32 | Kind::Int64);
-    match source.kind {
-        Some(found) if found == kind || is_whole(found) && is_whole(kind) => Ok(found),
+fn kind_for(source: &SourceColumn, target: &str, kind: &Kind) -> Result<Kind, String> {
+    let is_whole = |kind: &Kind| matches!(kind, Kind::Int16 | Kind::Int32 | Kind::Int64);
+    match &source.kind {
+        Some(found) if found == kind || is_whole(found) && is_whole(kind) => Ok(found.clone()),
         _ => Err(format!(
             "column \"{}\" of the source has type {}, and \"{target}\", which it feeds, is {kind}: such values cannot \
              be compared; give the target's column the source's type",
@@ -165,7 +165,7 @@ fn check_key(source: &SourceTable, named: &[&str], problems: &mut Vec<String>) {
 fn key_column(name: &String, wanted: &[Column], route: &Route, columns: &[MappedColumn]) -> Option<KeyColumn> {
     let in_source = wanted.iter().position(|column| column.name == *name)?;
     let in_target_key = route.key.iter().position(|at| columns[*at].source == in_source)?;
-    Some(KeyColumn { kind: wanted[in_source].kind, in_source, in_target_key })
+    Some(KeyColumn { kind: wanted[in_source].kind.clone(), in_source, in_target_key })
 }
 
 /// The days and instants that Postgres has, counted from 1970: 4713-11-24 BC on, and before 5874898-01-01.
@@ -177,7 +177,7 @@ const DIGITS_MAX: i64 = 131_072;
 const DECIMALS_MAX: i64 = 16_383;
 
 /// Whether a column of the source can hold this value of a target's key: what it cannot hold, it cannot be asked for.
-fn source_holds(kind: Kind, value: &Value) -> bool {
+fn source_holds(kind: &Kind, value: &Value) -> bool {
     match (kind, value) {
         (Kind::Int16, Value::Int(int)) => i16::try_from(*int).is_ok(),
         (Kind::Int32, Value::Int(int)) => i32::try_from(*int).is_ok(),

@@ -256,6 +256,7 @@ fn shown(value: Option<&Value>) -> String {
             Some(instant) => instant.to_rfc3339_opts(SecondsFormat::AutoSi, true),
             None => format!("{micros} µs from 1970-01-01"),
         },
+        Some(other) => format!("{other:?}"),
     };
     if text.len() <= VALUE_CHARS_MAX {
         text

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use bytestring::ByteString;
-use rowferry::plan::route::{Apply, RouteSpec, Routes};
+use rowferry::plan::route::{RouteSpec, Routes};
 use rowferry::plan::write::{Batch, Expect, Versioned, Write, WriteKind};
 use rowferry::record::{Record, TopicPartition};
 use rowferry::row::Value;
@@ -115,11 +115,8 @@ impl Database {
 
 pub fn specs() -> Vec<RouteSpec> {
     let spec = |topic: &str, key: &str, renamed: &[(&str, &str)]| RouteSpec {
-        topic: topic.into(),
-        table: topic.into(),
-        source_key: vec![key.into()],
         renamed: renamed.iter().map(|(target, source)| (target.to_string(), source.to_string())).collect(),
-        apply: Apply::Events { soft_delete: "is_deleted".into() },
+        ..RouteSpec::events(topic, topic, &[key], "is_deleted")
     };
     vec![
         spec("users", "user_id", &[("id", "user_id")]),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use rowferry::plan::route::{Apply, RouteSpec, Routes};
+use rowferry::plan::route::{RouteSpec, Routes};
 use rowferry::plan::write::{Expect, Write, WriteKind};
 use rowferry::row::{Column, Kind, Row, Value};
 use rowferry::sink::postgres::Postgres;
@@ -50,13 +50,7 @@ fn every_kind_is_written_and_read_back_to_its_ends() {
         .await;
         let postgres = Postgres::connect(db.settings()).await.unwrap();
         let tables = postgres.tables(&["kinds".into()]).await.unwrap();
-        let spec = RouteSpec {
-            topic: "users".into(),
-            table: "kinds".into(),
-            source_key: vec!["id".into(), "n".into()],
-            renamed: Default::default(),
-            apply: Apply::Events { soft_delete: "gone".into() },
-        };
+        let spec = RouteSpec::events("users", "kinds", &["id", "n"], "gone");
         let sink = postgres.sink(&Arc::new(Routes::resolve(&[spec], &tables).unwrap())).await.unwrap();
         let rows = ends_of_every_kind();
         let writes = rows.iter().enumerate().map(|(record, values)| Write {

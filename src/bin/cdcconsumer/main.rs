@@ -10,7 +10,6 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
-use rowferry::format::Format;
 use rowferry::ops::config::{self, Cassandra, Config, Consumer};
 use rowferry::ops::service::{self, Exit, Kind, about, until_there};
 use rowferry::ops::{shutdown, telemetry};
@@ -103,7 +102,7 @@ async fn start(config: &Config, flags: &Flags, shutdown: watch::Receiver<bool>) 
     })
     .await?;
     check_identities(config, consumer, &routes).await?;
-    let kind = Kind { format: Format::Envelope, versions: true, exit_when_caught_up: flags.exit_when_caught_up };
+    let kind = Kind { versions: true, exit_when_caught_up: flags.exit_when_caught_up };
     Ok(service::run(config, consumer, kind, routes, sink, shutdown).await)
 }
 

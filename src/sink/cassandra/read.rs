@@ -108,7 +108,7 @@ impl Reader {
         key.len() == self.route.key.len()
             && columns.zip(key).all(|(column, value)| {
                 let mut bytes = 0;
-                types::encode(column.kind, value, |piece| bytes += piece.len()).is_ok()
+                types::encode(&column.kind, value, |piece| bytes += piece.len()).is_ok()
                     && bytes <= types::KEY_BYTES_MAX
                     && (bytes > 0 || self.route.key.len() > 1)
             })

@@ -96,7 +96,7 @@ pub fn put_partition_key(
 ) -> Result<(), Misfit> {
     let columns = &route.key[..partition_columns];
     for at in columns {
-        let (kind, value) = (route.columns[*at].kind, &values[*at]);
+        let (kind, value) = (&route.columns[*at].kind, &values[*at]);
         if let [_] = columns {
             return types::encode(kind, value, |bytes| out.extend_from_slice(bytes));
         }
@@ -181,7 +181,7 @@ fn put(writer: &mut RowWriter<'_>, column: &RouteColumn, value: &Value) -> Resul
         }
         sent => {
             let mut bytes = cell.into_value_builder();
-            types::encode(column.kind, sent, |piece| bytes.append_bytes(piece)).map_err(SerializationError::new)?;
+            types::encode(&column.kind, sent, |piece| bytes.append_bytes(piece)).map_err(SerializationError::new)?;
             bytes.finish().map_err(SerializationError::new)?;
         }
     }
@@ -210,7 +210,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::plan::route::{Apply, RouteSpec, Routes, TargetTable};
+    use crate::plan::route::{RouteSpec, Routes, TargetTable};
     use crate::plan::write::Expect;
     use crate::row::{Column, Kind};
 
@@ -220,13 +220,7 @@ mod tests {
             columns: ["user", "id", "total"].map(|name| Column { name: name.into(), kind: Kind::Int64 }).into(),
             key: vec!["user".into(), "id".into()],
         };
-        let spec = RouteSpec {
-            topic: "t".into(),
-            table: table.name.clone(),
-            source_key: vec!["id".into()],
-            renamed: BTreeMap::new(),
-            apply: Apply::Mirror,
-        };
+        let spec = RouteSpec::new("t", &table.name, &["id"]);
         let tables = BTreeMap::from([(table.name.clone(), table)]);
         Routes::resolve(&[spec], &tables).expect("a route that fits its table").routes.remove(0)
     }

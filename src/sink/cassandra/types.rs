@@ -112,14 +112,14 @@ pub fn check(route: &Route, partition_columns: usize, write: &Write) -> Result<(
 
 /// What the server counts for this write at most, in bytes.
 pub fn row_bytes(route: &Route, write: &Write) -> usize {
-    let key: usize = key_of(route, write).map(|(column, value)| value_bytes(column.kind, value)).sum();
+    let key: usize = key_of(route, write).map(|(column, value)| value_bytes(&column.kind, value)).sum();
     let cells: usize = match write.kind {
         WriteKind::Upsert => route
             .columns
             .iter()
             .zip(&write.values)
             .filter(|(_, value)| value.is_sent())
-            .map(|(column, value)| CELL_OVERHEAD_BYTES + value_bytes(column.kind, value))
+            .map(|(column, value)| CELL_OVERHEAD_BYTES + value_bytes(&column.kind, value))
             .sum(),
         WriteKind::Delete => 0,
     };
@@ -138,7 +138,7 @@ fn check_key(route: &Route, partition_columns: usize, write: &Write) -> Result<(
         if matches!(value, Value::Null | Value::Absent | Value::Unavailable) {
             return Err(reject(RejectClass::MissingKey, route, column, "has no value, and is in the primary key"));
         }
-        let bytes = value_bytes(column.kind, value);
+        let bytes = value_bytes(&column.kind, value);
         if at < partition_columns {
             partition_bytes += bytes + frame;
         } else if bytes > KEY_BYTES_MAX {
@@ -155,7 +155,7 @@ fn check_key(route: &Route, partition_columns: usize, write: &Write) -> Result<(
 }
 
 fn check_value(route: &Route, column: &RouteColumn, value: &Value) -> Result<(), Reject> {
-    let problem = match (column.kind, value) {
+    let problem = match (&column.kind, value) {
         (_, Value::Absent | Value::Unavailable | Value::Null) => return Ok(()),
         (Kind::Int16, Value::Int(int)) if i16::try_from(*int).is_err() => "does not fit 16 bits",
         (Kind::Int32, Value::Int(int)) if i32::try_from(*int).is_err() => "does not fit 32 bits",
@@ -186,7 +186,7 @@ fn reject(class: RejectClass, route: &Route, column: &RouteColumn, problem: &str
 }
 
 /// How many bytes the value takes on the wire, at most and without its length.
-fn value_bytes(kind: Kind, value: &Value) -> usize {
+fn value_bytes(kind: &Kind, value: &Value) -> usize {
     match value {
         Value::Absent | Value::Unavailable | Value::Null => 0,
         Value::Bool(_) => 1,
@@ -200,6 +200,7 @@ fn value_bytes(kind: Kind, value: &Value) -> usize {
         Value::Uuid(_) => 16,
         Value::Date(_) => 4,
         Value::Timestamp(_) => 8,
+        _ => 0,
     }
 }
 
@@ -210,7 +211,7 @@ pub struct Misfit;
 
 /// Hands the bytes of a value that passed [`check`] to `put`, in one or more pieces. Null, absent and unavailable have
 /// no bytes and are a [`Misfit`] here.
-pub fn encode(kind: Kind, value: &Value, mut put: impl FnMut(&[u8])) -> Result<(), Misfit> {
+pub fn encode(kind: &Kind, value: &Value, mut put: impl FnMut(&[u8])) -> Result<(), Misfit> {
     match (kind, value) {
         (Kind::Bool, Value::Bool(bool)) => put(&[u8::from(*bool)]),
         (Kind::Int16, Value::Int(int)) => put(&i16::try_from(*int).map_err(|_| Misfit)?.to_be_bytes()),
@@ -255,10 +256,10 @@ pub enum Unreadable {
 pub fn decode(typ: &ColumnType<'_>, bytes: Option<&[u8]>) -> Result<Value, Unreadable> {
     let kind = kind_of(typ).map_err(Unreadable::Type)?;
     let Some(bytes) = bytes else { return Ok(Value::Null) };
-    read(kind, bytes).ok_or(Unreadable::Form)
+    read(&kind, bytes).ok_or(Unreadable::Form)
 }
 
-fn read(kind: Kind, bytes: &[u8]) -> Option<Value> {
+fn read(kind: &Kind, bytes: &[u8]) -> Option<Value> {
     Some(match kind {
         Kind::Bool => Value::Bool(u8::from_be_bytes(bytes.try_into().ok()?) != 0),
         Kind::Int16 => Value::Int(i16::from_be_bytes(bytes.try_into().ok()?).into()),
@@ -272,6 +273,7 @@ fn read(kind: Kind, bytes: &[u8]) -> Option<Value> {
         Kind::Uuid => Value::Uuid(Uuid::from_slice(bytes).ok()?),
         Kind::Date => Value::Date((u32::from_be_bytes(bytes.try_into().ok()?) ^ DATE_EPOCH).cast_signed()),
         Kind::Timestamp => Value::Timestamp(i64::from_be_bytes(bytes.try_into().ok()?).checked_mul(MICROS_PER_MILLI)?),
+        _ => return None,
     })
 }
 

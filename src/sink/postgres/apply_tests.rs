@@ -15,7 +15,7 @@ const USERS: usize = 0;
 const ORDERS: usize = 1;
 
 fn column(name: &str, kind: Kind, limit: Limit) -> ColumnPlan {
-    ColumnPlan { name: name.into(), kind, type_name: kind.to_string(), limit, required: true, has_default: false }
+    ColumnPlan { name: name.into(), type_name: kind.to_string(), kind, limit, required: true, has_default: false }
 }
 
 /// users(id, modified_at) and orders(id, user_id → users, status varchar(3), modified_at), both with a flag.

@@ -52,7 +52,7 @@ pub fn flaw(table: &TablePlan, write: &Write) -> Option<Reject> {
 fn column_flaw(column: &ColumnPlan, value: &Value, creates: bool) -> Option<(RejectClass, String)> {
     use RejectClass::{OutOfRange, WrongType};
     let text = |class, text: &str| Some((class, text.to_string()));
-    match (column.kind, value) {
+    match (&column.kind, value) {
         (_, Value::Absent | Value::Unavailable) if creates && column.required && !column.has_default => {
             text(WrongType, "is not in the record and must have a value")
         }
@@ -133,7 +133,7 @@ mod tests {
         let column =
             ColumnPlan { name: "c".into(), kind, type_name: "t".into(), limit, required: true, has_default: false };
         let text = column_flaw(&column, &value, true).map(|(class, text)| format!("{}: {text}", class.as_str()));
-        assert_eq!(text.unwrap_or_default(), expect, "{kind} {limit:?} {value:?}");
+        assert_eq!(text.unwrap_or_default(), expect, "{} {limit:?} {value:?}", column.kind);
     }
 
     #[test]

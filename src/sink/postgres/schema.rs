@@ -166,7 +166,7 @@ async fn table_plan(connection: &mut PgConnection, route: &Route) -> Result<(i64
         match catalog.iter().find(|catalog| catalog.name == column.name) {
             Some(catalog) => columns.push(ColumnPlan {
                 name: column.name.clone(),
-                kind: column.kind,
+                kind: column.kind.clone(),
                 type_name: catalog.type_name.clone(),
                 limit: limit(&catalog.typname, catalog.typmod),
                 required: catalog.not_null,

@@ -81,8 +81,8 @@ impl Postgres {
         if let Some(after) = after {
             let mut places = Vec::new();
             for (at, (column, value)) in key.iter().zip(after).enumerate() {
-                bind_value(&mut arguments, column.kind, value)?;
-                places.push(format!("${}::{}", at + 1, type_of(column.kind)));
+                bind_value(&mut arguments, &column.kind, value)?;
+                places.push(format!("${}::{}", at + 1, type_of(&column.kind)));
             }
             beyond = format!("WHERE ({}) > ({})", names.join(", "), places.join(", "));
         }
@@ -101,7 +101,7 @@ impl Postgres {
         let key = key_columns(table)?;
         let mut arguments = PgArguments::default();
         for (at, column) in key.iter().enumerate() {
-            bind_array(&mut arguments, column.kind, keys.iter().map(|key| &key[at]))?;
+            bind_array(&mut arguments, &column.kind, keys.iter().map(|key| &key[at]))?;
         }
         let same: Vec<String> =
             key.iter().enumerate().map(|(at, column)| format!("t.{} = k.k{at}", quote(&column.name))).collect();
@@ -109,7 +109,7 @@ impl Postgres {
             "SELECT {} FROM {} AS t JOIN {} ON {}",
             as_captured(&table.columns),
             quote_table(&table.name),
-            unnest(key.iter().map(|column| column.kind), 1, "k"),
+            unnest(key.iter().map(|column| &column.kind), 1, "k"),
             same.join(" AND ")
         );
         self.rows(text, arguments, &table.columns).await

@@ -35,7 +35,7 @@ struct ParentStatement {
 impl Statements {
     pub fn new(plan: &TablePlan) -> Statements {
         let columns: Vec<Column> =
-            plan.columns.iter().map(|column| Column { name: column.name.clone(), kind: column.kind }).collect();
+            plan.columns.iter().map(|column| Column { name: column.name.clone(), kind: column.kind.clone() }).collect();
         let defaulted = (0..columns.len()).filter(|at| plan.columns[*at].has_default).collect();
         let parents = plan
             .parents
@@ -112,18 +112,18 @@ impl Statements {
         execute(connection, self.update.clone(), arguments).await
     }
 
-    fn kinds(&self, at: &[usize]) -> Vec<Kind> {
-        at.iter().map(|at| self.columns[*at].kind).collect()
+    fn kinds(&self, at: &[usize]) -> Vec<&Kind> {
+        at.iter().map(|at| &self.columns[*at].kind).collect()
     }
 
     /// The columns at `sent`, then the flag.
     fn bind_rows(&self, sent: &[usize], rows: &[&Current]) -> Result<PgArguments, Fault> {
         let mut arguments = PgArguments::default();
         for at in sent {
-            bind_array(&mut arguments, self.columns[*at].kind, rows.iter().map(|row| &row.values[*at]))?;
+            bind_array(&mut arguments, &self.columns[*at].kind, rows.iter().map(|row| &row.values[*at]))?;
         }
         let flags: Vec<Value> = rows.iter().map(|row| Value::Bool(row.deleted)).collect();
-        bind_array(&mut arguments, Kind::Bool, flags.iter())?;
+        bind_array(&mut arguments, &Kind::Bool, flags.iter())?;
         Ok(arguments)
     }
 
@@ -131,7 +131,7 @@ impl Statements {
     fn insert_text(&self, sent: &[usize]) -> String {
         let mut names: Vec<String> = sent.iter().map(|at| quote(&self.columns[*at].name)).collect();
         names.push(self.flag.clone());
-        let kinds = self.kinds(sent).into_iter().chain([Kind::Bool]);
+        let kinds = self.kinds(sent).into_iter().chain([&Kind::Bool]);
         let key: Vec<String> = self.key.iter().map(|at| quote(&self.columns[*at].name)).collect();
         format!(
             "INSERT INTO {} ({}) SELECT * FROM {} ON CONFLICT ({}) DO NOTHING",
@@ -153,12 +153,12 @@ fn matches_key(plan: &TablePlan, at: &[usize], alias: &str) -> String {
     pairs.join(" AND ")
 }
 
-fn key_kinds(plan: &TablePlan) -> impl Iterator<Item = Kind> {
-    plan.key.iter().map(|at| plan.columns[*at].kind)
+fn key_kinds(plan: &TablePlan) -> impl Iterator<Item = &Kind> {
+    plan.key.iter().map(|at| &plan.columns[*at].kind)
 }
 
 fn read(plan: &TablePlan) -> String {
-    let columns = plan.columns.iter().map(|column| (column.name.as_str(), column.kind));
+    let columns = plan.columns.iter().map(|column| (column.name.as_str(), &column.kind));
     let order: Vec<String> = plan.key.iter().map(|at| format!("t.{}", quote(&plan.columns[*at].name))).collect();
     format!(
         "SELECT {}, coalesce(t.{}, false) FROM {} AS t JOIN {} ON {} ORDER BY {} FOR UPDATE OF t",
@@ -174,7 +174,7 @@ fn read(plan: &TablePlan) -> String {
 /// Sets every column but the key, from rows that were read under a lock in this transaction: a column that did not
 /// change is written as it is. The flag is only ever set.
 fn update(plan: &TablePlan) -> String {
-    let kinds = plan.columns.iter().map(|column| column.kind).chain([Kind::Bool]);
+    let kinds = plan.columns.iter().map(|column| &column.kind).chain([&Kind::Bool]);
     let mut sets: Vec<String> = plan
         .columns
         .iter()
@@ -197,7 +197,7 @@ fn update(plan: &TablePlan) -> String {
 
 fn lock_parents(plan: &TablePlan, parent: &Parent) -> String {
     let referenced: Vec<String> = parent.referenced.iter().map(|name| format!("p.{}", quote(name))).collect();
-    let referring = parent.columns.iter().map(|at| (plan.columns[*at].name.as_str(), plan.columns[*at].kind));
+    let referring = parent.columns.iter().map(|at| (plan.columns[*at].name.as_str(), &plan.columns[*at].kind));
     // Read as the referring columns' kinds, which a foreign key allows to differ from those referred to.
     let selected: Vec<String> = referenced
         .iter()
@@ -219,7 +219,7 @@ fn lock_parents(plan: &TablePlan, parent: &Parent) -> String {
     )
 }
 
-fn bind_keys(arguments: &mut PgArguments, kinds: Vec<Kind>, keys: &[Key]) -> Result<(), Fault> {
+fn bind_keys(arguments: &mut PgArguments, kinds: Vec<&Kind>, keys: &[Key]) -> Result<(), Fault> {
     kinds
         .into_iter()
         .enumerate()

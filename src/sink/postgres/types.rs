@@ -44,7 +44,7 @@ pub fn kind_of(typname: &str) -> Option<Kind> {
 }
 
 /// The type that values of a kind are sent as. Columns narrower than it convert on assignment.
-pub fn type_of(kind: Kind) -> &'static str {
+pub fn type_of(kind: &Kind) -> &'static str {
     match kind {
         Kind::Bool => "bool",
         Kind::Int16 => "int2",
@@ -55,11 +55,13 @@ pub fn type_of(kind: Kind) -> &'static str {
         Kind::Uuid => "uuid",
         Kind::Date => "date",
         Kind::Timestamp => "timestamptz",
+        // No column here is of another kind, and no value of one can be bound.
+        _ => "text",
     }
 }
 
 /// What stands between SELECT and FROM to read these columns of `alias` with [`read_row`].
-pub fn select_list<'c>(columns: impl IntoIterator<Item = (&'c str, Kind)>, alias: &str) -> String {
+pub fn select_list<'c>(columns: impl IntoIterator<Item = (&'c str, &'c Kind)>, alias: &str) -> String {
     let columns: Vec<String> = columns
         .into_iter()
         .map(|(name, kind)| match kind {
@@ -73,7 +75,7 @@ pub fn select_list<'c>(columns: impl IntoIterator<Item = (&'c str, Kind)>, alias
 
 /// `UNNEST($1::uuid[], $2::text[]) AS k(k0, k1)`: rows sent as one array for each column, the first one in
 /// parameter `$first`.
-pub fn unnest(kinds: impl IntoIterator<Item = Kind>, first: usize, alias: &str) -> String {
+pub fn unnest<'k>(kinds: impl IntoIterator<Item = &'k Kind>, first: usize, alias: &str) -> String {
     let (arrays, names): (Vec<String>, Vec<String>) = kinds
         .into_iter()
         .enumerate()
@@ -90,7 +92,7 @@ pub fn read_row(row: &PgRow, columns: &[Column], first: usize) -> Result<Row, Fa
         .iter()
         .enumerate()
         .map(|(at, column)| {
-            read_value(row, first + at, column.kind).map_err(|_| {
+            read_value(row, first + at, &column.kind).map_err(|_| {
                 Fault::stop(format!(
                     "a row holds a value in column \"{}\" that is no {} Rowferry can carry (NaN, infinity)",
                     column.name, column.kind
@@ -100,7 +102,7 @@ pub fn read_row(row: &PgRow, columns: &[Column], first: usize) -> Result<Row, Fa
         .collect()
 }
 
-fn read_value(row: &PgRow, at: usize, kind: Kind) -> Result<Value, sqlx::Error> {
+fn read_value(row: &PgRow, at: usize, kind: &Kind) -> Result<Value, sqlx::Error> {
     let value = match kind {
         Kind::Bool => row.try_get::<Option<bool>, _>(at)?.map(Value::Bool),
         Kind::Int16 => row.try_get::<Option<i16>, _>(at)?.map(|int| Value::Int(int.into())),
@@ -111,6 +113,7 @@ fn read_value(row: &PgRow, at: usize, kind: Kind) -> Result<Value, sqlx::Error> 
         Kind::Uuid => row.try_get::<Option<Uuid>, _>(at)?.map(Value::Uuid),
         Kind::Date => row.try_get::<Option<Days>, _>(at)?.map(|days| Value::Date(days.0)),
         Kind::Timestamp => row.try_get::<Option<Micros>, _>(at)?.map(|micros| Value::Timestamp(micros.0)),
+        _ => return Err(sqlx::Error::Decode("a kind that is not carried".into())),
     };
     Ok(value.unwrap_or(Value::Null))
 }
@@ -120,7 +123,7 @@ fn read_value(row: &PgRow, at: usize, kind: Kind) -> Result<Value, sqlx::Error> 
 /// Fails with a reject when a value is not of the kind; callers check before.
 pub fn bind_array<'v>(
     arguments: &mut PgArguments,
-    kind: Kind,
+    kind: &Kind,
     values: impl Iterator<Item = &'v Value>,
 ) -> Result<(), Fault> {
     match kind {
@@ -133,11 +136,12 @@ pub fn bind_array<'v>(
         Kind::Uuid => add(arguments, all(values, as_uuid)?),
         Kind::Date => add(arguments, all(values, as_days)?),
         Kind::Timestamp => add(arguments, all(values, as_micros)?),
+        _ => Err(not_carried()),
     }
 }
 
 /// Adds one value, for a parameter `$n::type` with [`type_of`] its kind. Fails like [`bind_array`].
-pub fn bind_value(arguments: &mut PgArguments, kind: Kind, value: &Value) -> Result<(), Fault> {
+pub fn bind_value(arguments: &mut PgArguments, kind: &Kind, value: &Value) -> Result<(), Fault> {
     match kind {
         Kind::Bool => add(arguments, one(value, as_bool)?),
         Kind::Int16 => add(arguments, one(value, as_int::<i16>)?),
@@ -148,6 +152,7 @@ pub fn bind_value(arguments: &mut PgArguments, kind: Kind, value: &Value) -> Res
         Kind::Uuid => add(arguments, one(value, as_uuid)?),
         Kind::Date => add(arguments, one(value, as_days)?),
         Kind::Timestamp => add(arguments, one(value, as_micros)?),
+        _ => Err(not_carried()),
     }
 }
 
@@ -170,6 +175,10 @@ fn one<'v, T>(value: &'v Value, read: impl Fn(&'v Value) -> Option<T>) -> Result
         Some(read) => Ok(Some(read)),
         None => Err(Fault::from(sqlx::Error::Encode("a value of another kind".into()))),
     }
+}
+
+fn not_carried() -> Fault {
+    Fault::from(sqlx::Error::Encode("a kind that is not carried".into()))
 }
 
 fn as_bool(value: &Value) -> Option<bool> {

@@ -6,7 +6,7 @@ use std::str::FromStr as _;
 use bigdecimal::BigDecimal;
 
 use super::*;
-use crate::plan::route::{Apply, RouteSpec, Routes};
+use crate::plan::route::{RouteSpec, Routes};
 
 /// `orders (id, user_id, total)` → `orders_by_user ((user_id), order_id, total)`, unless told otherwise.
 pub fn orders_by_user(source: &[(&str, &str, Kind)], source_key: &[&str]) -> Result<Mapping, Vec<String>> {
@@ -17,19 +17,14 @@ pub fn orders_by_user(source: &[(&str, &str, Kind)], source_key: &[&str]) -> Res
             .into(),
         key: vec!["user_id".into(), "order_id".into()],
     };
-    let spec = RouteSpec {
-        topic: "t".into(),
-        table: target.name.clone(),
-        source_key: vec!["id".into()],
-        renamed: BTreeMap::from([("order_id".into(), "id".into())]),
-        apply: Apply::Mirror,
-    };
+    let renamed = BTreeMap::from([("order_id".into(), "id".into())]);
+    let spec = RouteSpec { renamed, ..RouteSpec::new("t", &target.name, &["id"]) };
     let routes =
         Routes::resolve(&[spec], &BTreeMap::from([(target.name.clone(), target)])).expect("the route is right");
     let column = |(name, type_name, kind): &(&str, &str, Kind)| SourceColumn {
         name: (*name).into(),
         type_name: (*type_name).into(),
-        kind: Some(*kind),
+        kind: Some(kind.clone()),
         blank_padded: type_name.starts_with("character("),
     };
     let source = SourceTable {
@@ -104,7 +99,7 @@ fn what_the_source_cannot_hold_is_not_asked_for() {
         (Kind::Decimal, decimal("123.45"), true),
         (Kind::Uuid, Value::Null, false),
     ] {
-        assert_eq!(source_holds(kind, &value), holds, "{value:?}");
+        assert_eq!(source_holds(&kind, &value), holds, "{value:?}");
     }
 }
 
@@ -116,10 +111,10 @@ fn what_cannot_be_compared_is_refused_with_its_mend() {
     let id = ("id", "integer", Kind::Int32);
     let user = ("user_id", "bigint", Kind::Int64);
     let total = ("total", "numeric", Kind::Decimal);
-    insta::assert_snapshot!(told(&[("id", "uuid", Kind::Uuid), user], &["id"]), @r#"
+    insta::assert_snapshot!(told(&[("id", "uuid", Kind::Uuid), user.clone()], &["id"]), @r#"
     column "id" of the source has type uuid, and "order_id", which it feeds, is int64: such values cannot be compared; give the target's column the source's type
     source table "public.orders" has no column "total", which feeds "total": correct the route's `columns`
     "#);
-    insta::assert_snapshot!(told(&[id, user, total], &["id", "user_id"]), @r#"`source_key` is [id], the primary key of "public.orders" is [id, user_id]: correct `source_key`, or the table"#);
+    insta::assert_snapshot!(told(&[id, user.clone(), total.clone()], &["id", "user_id"]), @r#"`source_key` is [id], the primary key of "public.orders" is [id, user_id]: correct `source_key`, or the table"#);
     insta::assert_snapshot!(told(&[("id", "character(3)", Kind::Int32), user, total], &["id"]), @r#"key column "id" of "public.orders" is character(3), whose padded values cannot be looked up by verify: make it varchar"#);
 }

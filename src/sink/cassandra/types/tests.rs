@@ -5,6 +5,7 @@ use std::str::FromStr as _;
 use proptest::prelude::*;
 
 use super::*;
+use crate::plan::convert::Policy;
 use crate::plan::route::Apply;
 use crate::plan::write::Expect;
 
@@ -13,9 +14,14 @@ fn route(key: &[Kind], kind: Kind) -> Route {
     let mut columns: Vec<RouteColumn> = key
         .iter()
         .enumerate()
-        .map(|(at, kind)| RouteColumn { name: format!("k{at}"), kind: *kind, source: at })
+        .map(|(at, kind)| RouteColumn {
+            name: format!("k{at}"),
+            kind: kind.clone(),
+            source: at,
+            policy: Policy::default(),
+        })
         .collect();
-    columns.push(RouteColumn { name: "c".into(), kind, source: key.len() });
+    columns.push(RouteColumn { name: "c".into(), kind, source: key.len(), policy: Policy::default() });
     Route {
         topic: "topic".into(),
         table: "t".into(),
@@ -125,9 +131,9 @@ fn a_delete_is_checked_by_its_key_alone() {
 
 #[test]
 fn bytes_are_those_of_the_protocol() {
-    let bytes = |kind, value: Value| {
+    let bytes = |kind: Kind, value: Value| {
         let mut bytes = Vec::new();
-        encode(kind, &value, |piece| bytes.extend_from_slice(piece)).expect("a value that fits");
+        encode(&kind, &value, |piece| bytes.extend_from_slice(piece)).expect("a value that fits");
         bytes
     };
     assert_eq!(bytes(Kind::Date, Value::Date(0)), [0x80, 0, 0, 0]);
@@ -185,8 +191,8 @@ proptest! {
     #[test]
     fn what_is_written_is_read_again((kind, native, value) in any_value()) {
         let mut bytes = Vec::new();
-        encode(kind, &value, |piece| bytes.extend_from_slice(piece)).expect("a value that fits");
-        prop_assert!(bytes.len() <= value_bytes(kind, &value), "more bytes than were counted");
+        encode(&kind, &value, |piece| bytes.extend_from_slice(piece)).expect("a value that fits");
+        prop_assert!(bytes.len() <= value_bytes(&kind, &value), "more bytes than were counted");
         prop_assert_eq!(decode(&ColumnType::Native(native), Some(&bytes)).expect("our own bytes"), value);
     }
 
