@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use sqlx::postgres::PgConnection;
-use sqlx::{Connection as _, Executor as _, Row as _};
+use sqlx::{Connection as _, Executor as _, Row as _, Transaction};
 
 use crate::change::{Reject, RejectClass};
 use crate::plan::write::{Batch, Rejected};
@@ -54,12 +54,10 @@ impl PostgresSink {
         expected: Progress,
         batch: &Batch,
     ) -> Result<Ended, Fault> {
-        let mut transaction = connection.begin().await?;
-        if !self.group.advance(&mut transaction, of, expected, batch.next_offset).await? {
-            let row = self.group.settled(&mut transaction, of).await?;
-            transaction.rollback().await?;
-            return Ok(Ended::Elsewhere(row));
-        }
+        let mut transaction = match self.begin(connection, of, expected, batch).await? {
+            Ok(transaction) => transaction,
+            Err(elsewhere) => return Ok(elsewhere),
+        };
         let checked = apply::check(&self.plans, &batch.writes);
         let known = self.read(&mut transaction, &checked).await?;
         if !known.judged.rejects.is_empty() {
@@ -96,12 +94,10 @@ impl PostgresSink {
         expected: Progress,
         batch: &Batch,
     ) -> Result<Ended, Fault> {
-        let mut transaction = connection.begin().await?;
-        if !self.group.advance(&mut transaction, of, expected, batch.next_offset).await? {
-            let row = self.group.settled(&mut transaction, of).await?;
-            transaction.rollback().await?;
-            return Ok(Ended::Elsewhere(row));
-        }
+        let mut transaction = match self.begin(connection, of, expected, batch).await? {
+            Ok(transaction) => transaction,
+            Err(elsewhere) => return Ok(elsewhere),
+        };
         transaction.execute("SET CONSTRAINTS ALL IMMEDIATE").await?;
         let checked = apply::check(&self.plans, &batch.writes);
         let records: Vec<&[Checked<'_>]> =
@@ -140,6 +136,24 @@ impl PostgresSink {
             return Err(Fault::retry("Postgres refused the batch, and then none of its rows"));
         }
         Ok(Ended::Refused(refused))
+    }
+
+    /// A transaction that has moved the partition's row, and so holds it; or how it ended because the row is not where
+    /// its owner left it.
+    async fn begin<'c>(
+        &self,
+        connection: &'c mut PgConnection,
+        of: &TopicPartition,
+        expected: Progress,
+        batch: &Batch,
+    ) -> Result<Result<Transaction<'c, sqlx::Postgres>, Ended>, Fault> {
+        let mut transaction = connection.begin().await?;
+        if self.group.advance(&mut transaction, of, expected, batch.next_offset).await? {
+            return Ok(Ok(transaction));
+        }
+        let row = self.group.settled(&mut transaction, of).await?;
+        transaction.rollback().await?;
+        Ok(Err(Ended::Elsewhere(row)))
     }
 
     async fn read_and_apply(&self, connection: &mut PgConnection, checked: &[Checked<'_>]) -> Result<Known, Fault> {
