@@ -16,6 +16,7 @@ PG_PORT=${DEBEZIUM_PG_PORT:-5432}
 PG_DATABASE=${DEBEZIUM_PG_DATABASE:-cdc_db}
 PG_USER=${DEBEZIUM_PG_USER:-debezium}
 PG_PASSWORD=${DEBEZIUM_PG_PASSWORD:-debezium}
+SETTINGS=${DEBEZIUM_SETTINGS:-}
 WAIT_SECONDS=${DEBEZIUM_WAIT_SECONDS:-120}
 
 say() { printf 'debezium-config: %s\n' "$*"; }
@@ -27,6 +28,7 @@ json() { printf '"%s"' "$(printf '%s' "$1" | sed 's/\\/\\\\/g; s/"/\\"/g')"; }
 # - skipped.operations=none: a TRUNCATE must be seen, not passed over in silence.
 # - replace.null.with.default=false: otherwise a column set to null arrives as its default.
 # - decimal.handling.mode=string: exact, and readable in a topic.
+# - SETTINGS are further JSON members, each behind a comma; one that stands above already is overridden.
 # - The producer's limit equals the topics' max.message.bytes (stack/conf/topics); linger, batch and queue sizes
 #   are for throughput, poll.interval.ms for latency.
 config() {
@@ -66,7 +68,7 @@ config() {
   "producer.override.max.request.size": "12582912",
   "producer.override.linger.ms": "20",
   "producer.override.batch.size": "262144",
-  "producer.override.compression.type": "lz4"
+  "producer.override.compression.type": "lz4"$SETTINGS
 }
 END
 }

@@ -205,6 +205,7 @@ fn cql_text(value: CqlValue) -> String {
         CqlValue::BigInt(number) => number.to_string(),
         CqlValue::Boolean(flag) => flag.to_string(),
         CqlValue::Decimal(number) => bigdecimal::BigDecimal::from(number).to_plain_string(),
+        CqlValue::Blob(bytes) => bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}")),
         // Days, with 1970-01-01 in the middle of the range.
         CqlValue::Date(date) => day(i64::from(date.0) - (1 << 31)),
         CqlValue::Timestamp(time) => instant(DateTime::<Utc>::from_timestamp_millis(time.0).unwrap()),

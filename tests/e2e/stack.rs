@@ -206,6 +206,11 @@ impl Scenario {
 
     /// Starts a connector on this scenario's database and waits until it runs. Its topics have the scenario's prefix.
     pub async fn start_debezium(&self) {
+        self.start_debezium_on("public.users,public.orders", "").await;
+    }
+
+    /// The same for other tables, with settings over those of `debezium-config.sh`: JSON members, each behind a comma.
+    pub async fn start_debezium_on(&self, tables: &str, settings: &str) {
         *self.connector.lock().unwrap() = true;
         let mut command = Command::new("sh");
         command.arg(Path::new(REPOSITORY).join("debezium-config.sh"));
@@ -214,6 +219,7 @@ impl Scenario {
         {
             command.env(format!("DEBEZIUM_{name}"), value);
         }
+        command.env("DEBEZIUM_TABLES", tables).env("DEBEZIUM_SETTINGS", settings);
         let output = run(command).await;
         assert!(output.status.success(), "no connector: {}", String::from_utf8_lossy(&output.stderr));
         // RUNNING says that the task was started; the slot in use says that it streams.
