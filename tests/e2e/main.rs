@@ -22,8 +22,6 @@ mod history;
 // The tests.
 mod path;
 mod source;
-mod states;
-mod zoo;
 mod versions;
 mod members;
 mod signals;

@@ -141,7 +141,8 @@ fn without_section(text: &str, heading: &str) -> String {
 
 /// What Postgres says must be there, by id.
 async fn expected(scenario: &Scenario, targets: &[Target]) -> BTreeMap<String, Row> {
-    let columns: Vec<String> = targets.iter().map(|target| format!("({})::text AS {}", target.sql, target.name)).collect();
+    let columns: Vec<String> =
+        targets.iter().map(|target| format!("({})::text AS {}", target.sql, target.name)).collect();
     let query = format!("SELECT {} FROM zoo", columns.join(", "));
     let rows = sqlx::query(AssertSqlSafe(query)).fetch_all(&scenario.postgres).await.unwrap();
     let row = |row: &sqlx::postgres::PgRow| -> Row {

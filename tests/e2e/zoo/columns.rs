@@ -237,11 +237,14 @@ fn times(setting: &Setting) -> Vec<Target> {
 
 fn nested(setting: &Setting) -> Vec<Target> {
     let listed = |column: &str| format!("'[' || array_to_string({column}, ',') || ']'");
-    let json = |name: &'static str| target(name, name, "text", format!("array_to_json({name})::text")).by(Compared::Json);
+    let json =
+        |name: &'static str| target(name, name, "text", format!("array_to_json({name})::text")).by(Compared::Json);
     let pairs = "(SELECT '{' || string_agg(key || '=' || value, ',' ORDER BY key) || '}' FROM each(h2))";
     let each = |column: &str, sql: &str| {
-        format!("(SELECT '[' || string_agg({sql}, ',' ORDER BY place) || ']' \
-                    FROM unnest({column}) WITH ORDINALITY AS item(item, place))")
+        format!(
+            "(SELECT '[' || string_agg({sql}, ',' ORDER BY place) || ']' \
+                    FROM unnest({column}) WITH ORDINALITY AS item(item, place))"
+        )
     };
     let mut targets = vec![
         target("h", "h", "text", "hstore_to_json(h)::text").by(Compared::Json),
