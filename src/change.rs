@@ -17,6 +17,12 @@ pub enum Decoded {
     Heartbeat,
     /// The begin or end of a transaction, on its own topic.
     Transaction,
+    /// A change of a table's layout, as connectors other than Postgres's write it on a topic of its own.
+    SchemaChange,
+    /// A row of the connector's signal table, which is no row of anybody's data.
+    Signal,
+    /// Nobody can say what becomes of this record and those behind it until a person decides: why, and how.
+    Stop(String),
     Reject(Reject),
 }
 
@@ -64,6 +70,8 @@ pub enum RejectClass {
     KeyMismatch,
     /// An image that the route needs is not in the record.
     MissingImage,
+    /// A moved row lacks columns (unchanged TOAST), and there is no source to read them from.
+    Unavailable,
     /// The row that the event changes was never seen.
     MissingRow,
     /// The row that the event refers to did not come.
@@ -93,6 +101,7 @@ impl RejectClass {
             RejectClass::MissingKey => "missing_key",
             RejectClass::KeyMismatch => "key_mismatch",
             RejectClass::MissingImage => "missing_image",
+            RejectClass::Unavailable => "unavailable",
             RejectClass::MissingRow => "missing_row",
             RejectClass::MissingParent => "missing_parent",
             RejectClass::Refused => "refused",

@@ -67,12 +67,13 @@ impl Draft {
         let routes = &self.routes;
         // Planning only reads what it is given, and a decoder changes at its end or not at all.
         let planned = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match decode(&versioned) {
-            Decoded::Truncate => Err(TRUNCATED),
+            Decoded::Truncate => Err(TRUNCATED.to_string()),
+            Decoded::Stop(why) => Err(why),
             decoded => Ok(plan(routes, at, &versioned, decoded)),
         }));
         let planned = match planned {
             Ok(Ok(planned)) => planned,
-            Ok(Err(stop)) => return Pushed::Stop(stop.to_string()),
+            Ok(Err(why)) => return Pushed::Stop(why),
             Err(_) => Err(rejected(at, None, Reject::new(RejectClass::Panicked, "decoding or planning it panicked"))),
         };
         match planned {
@@ -142,8 +143,14 @@ fn plan(routes: &Routes, record: usize, versioned: &Versioned, decoded: Decoded)
         Decoded::Change(change) => each(&|route| route.change(&change))?,
         Decoded::Tombstone(key) => each(&|route| route.tombstone(&key))?,
         Decoded::Reject(reject) => return Err(rejected(record, None, reject)),
-        // A truncate never gets here: the draft stops in front of it.
-        Decoded::Truncate | Decoded::Message | Decoded::Heartbeat | Decoded::Transaction => {}
+        // The draft stops in front of the first two, which never get here.
+        Decoded::Truncate
+        | Decoded::Stop(_)
+        | Decoded::Message
+        | Decoded::Heartbeat
+        | Decoded::Transaction
+        | Decoded::SchemaChange
+        | Decoded::Signal => {}
     }
     Ok(writes)
 }

@@ -128,6 +128,9 @@ pub struct Shape {
     pub format: Format,
     pub fields: Vec<Field>,
     pub key: Vec<usize>,
+    /// The fields that are read from an image before: the source's key, and what some target's key holds beside it.
+    /// The others stay [`Value::Absent`] there, for only REPLICA IDENTITY FULL makes them real.
+    pub before: Vec<usize>,
     pub unmapped: Unmapped,
     /// Debezium's `unavailable.value.placeholder`, as configured there.
     pub unavailable: String,
@@ -152,6 +155,9 @@ pub struct Field {
     pub name: String,
     /// How its values stand on the wire; `None` when only the record's schema block can say it.
     pub wire: Option<Wire>,
+    /// A person said so, which outweighs the record's schema block: a block cannot tell varbit from bit, nor hstore
+    /// from json.
+    pub declared: bool,
 }
 
 /// What happens when a record has a column that no route wants.
@@ -172,7 +178,15 @@ impl Shape {
     /// A shape with Debezium's defaults.
     pub fn new(format: Format, fields: Vec<Field>, key: Vec<usize>) -> Shape {
         let unavailable = UNAVAILABLE_DEFAULT.to_string();
-        Shape { format, fields, key, unmapped: Unmapped::Ignore, unavailable, signal_table: None }
+        let before = key.clone();
+        Shape { format, fields, key, before, unmapped: Unmapped::Ignore, unavailable, signal_table: None }
+    }
+}
+
+impl Field {
+    /// A field whose form on the wire is known before any record.
+    pub fn known(name: &str, wire: Wire) -> Field {
+        Field { name: name.into(), wire: Some(wire), declared: false }
     }
 }
 

@@ -268,7 +268,7 @@ mod tests {
             ("at", Wire::ZonedTimestamp { decimals: 6 }),
             ("ok", Wire::Bool),
         ];
-        let fields = fields.map(|(name, wire)| Field { name: name.into(), wire: Some(wire) });
+        let fields = fields.map(|(name, wire)| Field::known(name, wire));
         Shape::new(Format::Envelope, fields.into(), vec![0])
     }
 

@@ -122,7 +122,7 @@ mod tests {
             ("quantity", Wire::Int32),
             ("dob", Wire::CalendarDate),
         ];
-        let fields = fields.map(|(name, wire)| Field { name: name.into(), wire: Some(wire) });
+        let fields = fields.map(|(name, wire)| Field::known(name, wire));
         let shape = Shape::new(Format::Event, fields.into(), vec![0]);
         let record = Record {
             topic: "orders".into(),

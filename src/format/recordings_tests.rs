@@ -33,7 +33,7 @@ fn records(recording: &str) -> Vec<Record> {
 }
 
 fn shape(fields: &[(&str, Wire)], keys: usize) -> Shape {
-    let fields = fields.iter().map(|(name, wire)| Field { name: name.to_string(), wire: Some(wire.clone()) }).collect();
+    let fields = fields.iter().map(|(name, wire)| Field::known(name, wire.clone())).collect();
     Shape::new(Format::Envelope, fields, (0..keys).collect())
 }
 

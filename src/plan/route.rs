@@ -263,7 +263,7 @@ fn check_spec(spec: &RouteSpec, table: &TargetTable, problems: &mut Vec<String>)
 /// The place of a source column in the shape, added when it is new. One column of business events that is read as two
 /// kinds stands there twice.
 fn shape_field(shape: &mut Shape, name: &str, kind: &Kind) -> usize {
-    let wanted = Field { name: name.into(), wire: wire_of(shape.format, kind) };
+    let wanted = Field { name: name.into(), wire: wire_of(shape.format, kind), declared: false };
     shape.fields.iter().position(|field| *field == wanted).unwrap_or_else(|| {
         shape.fields.push(wanted);
         shape.fields.len() - 1
