@@ -4,3 +4,4 @@ pub mod config;
 pub mod telemetry;
 pub mod shutdown;
 pub mod service;
+mod reselect;

@@ -5,6 +5,8 @@
 //! topic ends when a record has to wait for another topic.
 
 mod parent;
+pub mod reading;
+pub mod reselect;
 
 use std::future::Future;
 use std::sync::Arc;
@@ -13,9 +15,10 @@ use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 
-use crate::change::{Decoded, Reject, RejectClass};
-use crate::format::Decoder;
+use crate::change::{Decoded, Reject};
 use crate::pipeline::parent::{PARENT_DELAY_MAX, ParentPatience};
+use crate::pipeline::reading::Said;
+use crate::pipeline::reselect::ReselectRequest;
 use crate::plan::route::Routes;
 use crate::plan::write::{Batch, Rejected, Versioned};
 use crate::plan::{self, Draft, Pushed};
@@ -34,6 +37,9 @@ pub struct Pipeline<S> {
     pub limits: Limits,
     pub dead_letters: mpsc::Sender<DeadLetterRequest>,
     pub topic_ends: mpsc::Sender<TopicEndsRequest>,
+    pub reselects: mpsc::Sender<ReselectRequest>,
+    /// What was said about the topics' columns, so that each thing is said once.
+    pub said: Said,
 }
 
 /// Limits of one batch and one record.
@@ -144,20 +150,11 @@ impl<S: Sink> Pipeline<S> {
         let Ok(Opened { state, next_offset }) = run.open(start_offset).await else { return };
         let draft = Draft::new(self.routes.clone(), run.partition.clone(), next_offset);
         let chunk = Vec::new().into_iter();
-        let decode = self.decoder(&run.partition);
+        let mut reading = self.reading(&run.partition);
+        let decode = |versioned: &Versioned| reading.decode(&versioned.record);
         let intake = Intake { decode, records, chunk, chain, draft, held, skip_below: next_offset, end: None };
         // The only error is that the partition was revoked, and then the last progress has been sent.
         let _ = run.carry(intake, state).await;
-    }
-
-    /// Decodes the records of a partition, in one place and one order.
-    fn decoder(&self, partition: &TopicPartition) -> impl FnMut(&Versioned) -> Decoded + use<S> {
-        let topic = self.routes.topic(&partition.topic);
-        let mut decoder = topic.map(|topic| Decoder::new(&topic.shape, self.limits.record_bytes_max));
-        move |versioned| match &mut decoder {
-            Some(decoder) => decoder.decode(&versioned.record),
-            None => Decoded::Reject(Reject::new(RejectClass::WrongType, "no route reads this topic")),
-        }
     }
 }
 
@@ -236,7 +233,8 @@ impl<S: Sink> Run<'_, S> {
         let chain = batch.records.last().map(|versioned| Chain::after(versioned.version));
         let pipeline = self.pipeline;
         let replan = |batch: Batch, next_offset: i64, refused: &[Rejected]| {
-            let decode = pipeline.decoder(&batch.partition);
+            let mut reading = pipeline.reading(&batch.partition);
+            let decode = |versioned: &Versioned| reading.decode(&versioned.record);
             plan::again(&pipeline.routes, batch, next_offset, refused, decode)
         };
         let mut backoff = Backoff::new();
@@ -245,6 +243,12 @@ impl<S: Sink> Run<'_, S> {
             if !batch.rejects.is_empty() {
                 self.dead_letter(&batch, &batch.rejects).await?;
                 batch = replan(batch, i64::MIN, &[]);
+            }
+            let refused = self.complete(&mut batch).await?;
+            if !refused.is_empty() {
+                self.dead_letter(&batch, &refused).await?;
+                batch = replan(batch, i64::MIN, &refused);
+                continue;
             }
             match pipeline.sink.write(state, &batch).await {
                 Outcome::Durable => break,

@@ -4,16 +4,18 @@
 //! one of them refuses it, for none.
 
 pub mod convert;
-mod fold;
 pub mod route;
+pub mod source;
+mod resolve;
 pub mod write;
+mod fold;
 
 use std::sync::Arc;
 
 use crate::change::{Change, Decoded, Op, Reject, RejectClass};
 use crate::plan::convert::convert;
 use crate::plan::fold::Fold;
-use crate::plan::route::{Apply, Route, RouteColumn, Routes};
+use crate::plan::route::{Apply, OnTruncate, Route, RouteColumn, Routes};
 use crate::plan::write::{Batch, Expect, Rejected, Versioned, Write, WriteKind};
 use crate::record::TopicPartition;
 use crate::row::{Row, Value};
@@ -67,7 +69,7 @@ impl Draft {
         let routes = &self.routes;
         // Planning only reads what it is given, and a decoder changes at its end or not at all.
         let planned = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match decode(&versioned) {
-            Decoded::Truncate => Err(TRUNCATED.to_string()),
+            Decoded::Truncate if stops_at_truncate(routes, &versioned) => Err(TRUNCATED.to_string()),
             Decoded::Stop(why) => Err(why),
             decoded => Ok(plan(routes, at, &versioned, decoded)),
         }));
@@ -123,8 +125,37 @@ const TRUNCATED: &str = "the table was truncated at the source, and a truncate h
                          rows of other partitions: stop, truncate the target by hand, then move the group past this \
                          record";
 
+/// Completes a write whose row lacks columns: `values` are those that the source has of them now, in the order of
+/// [`lacked`], or `None` when it has no such row any more. Then a later record deletes the row, and it goes without.
+pub fn complete(routes: &Routes, batch: &mut Batch, write: usize, values: Option<Vec<Value>>) -> Result<(), Rejected> {
+    let write = &mut batch.writes[write];
+    let route = &routes.routes[write.route];
+    let mut values = values.map(Vec::into_iter);
+    for (column, value) in route.columns.iter().zip(&mut write.values).filter(|(_, value)| is_lacked(value)) {
+        let read = values.as_mut().and_then(Iterator::next).unwrap_or(Value::Absent);
+        *value = fitted(route, column, &read).map_err(|reject| rejected(write.record, Some(write.route), reject))?;
+    }
+    Ok(())
+}
+
+/// The columns that a write's row lacks and that have to be read from the source: indexes into the topic's shape.
+pub fn lacked(routes: &Routes, write: &Write) -> Vec<usize> {
+    let columns = routes.routes[write.route].columns.iter().zip(&write.values);
+    columns.filter(|(_, value)| is_lacked(value)).map(|(column, _)| column.source).collect()
+}
+
+/// A planned write has an unavailable value only where its row is new under its key, so that there is no older cell
+/// for the target to keep (C3).
+fn is_lacked(value: &Value) -> bool {
+    *value == Value::Unavailable
+}
+
 fn rejected(record: usize, route: Option<usize>, reject: Reject) -> Rejected {
     Rejected { record, route, reject }
+}
+
+fn stops_at_truncate(routes: &Routes, versioned: &Versioned) -> bool {
+    routes.topic(&versioned.record.topic).is_none_or(|topic| topic.on_truncate == OnTruncate::Stop)
 }
 
 fn plan(routes: &Routes, record: usize, versioned: &Versioned, decoded: Decoded) -> Planned {
@@ -143,7 +174,7 @@ fn plan(routes: &Routes, record: usize, versioned: &Versioned, decoded: Decoded)
         Decoded::Change(change) => each(&|route| route.change(&change))?,
         Decoded::Tombstone(key) => each(&|route| route.tombstone(&key))?,
         Decoded::Reject(reject) => return Err(rejected(record, None, reject)),
-        // The draft stops in front of the first two, which never get here.
+        // The draft has stopped in front of the first two, or was told to pass over a truncate.
         Decoded::Truncate
         | Decoded::Stop(_)
         | Decoded::Message
@@ -187,13 +218,14 @@ impl RoutePlan<'_> {
                 let new = self.values(change.after.as_ref())?;
                 if self.route.key.iter().any(|at| old[*at] != new[*at]) {
                     self.push(WriteKind::Delete, Expect::Any, old);
+                    self.push_new(new)?;
+                } else {
+                    self.push_kept(new);
                 }
-                self.push(WriteKind::Upsert, Expect::Any, new);
             }
-            Op::Read | Op::Create | Op::Update => {
-                let new = self.values(change.after.as_ref())?;
-                self.push(WriteKind::Upsert, Expect::Any, new);
-            }
+            Op::Update => self.push_kept(self.values(change.after.as_ref())?),
+            // A key change arrives as a delete and a create, which may lack what the update left alone.
+            Op::Read | Op::Create => self.push_new(self.values(change.after.as_ref())?)?,
         }
         Ok(())
     }
@@ -242,11 +274,7 @@ impl RoutePlan<'_> {
 
     /// A value of the image as its column takes it.
     fn value(&self, column: &RouteColumn, image: &Row) -> Result<Value, Reject> {
-        convert(&image[column.source], &column.kind, column.policy).map_err(|misfit| {
-            let text =
-                format!("column \"{}\" of \"{}\" ({}) {}", column.name, self.route.table, column.kind, misfit.why);
-            Reject::new(misfit.class, text)
-        })
+        fitted(self.route, column, &image[column.source])
     }
 
     fn check_key(&self, values: &[Value], missing: RejectClass) -> Result<(), Reject> {
@@ -260,6 +288,29 @@ impl RoutePlan<'_> {
         }
     }
 
+    /// A row that is there already: what the record does not bring, the target keeps.
+    fn push_kept(&mut self, mut values: Vec<Value>) {
+        values.iter_mut().filter(|value| is_lacked(value)).for_each(|value| *value = Value::Absent);
+        self.push(WriteKind::Upsert, Expect::Any, values);
+    }
+
+    /// A row that is new under its key: there is nothing for the target to keep, so what the record does not bring has
+    /// to come from the source.
+    fn push_new(&mut self, values: Vec<Value>) -> Result<(), Reject> {
+        if self.route.reselect.is_none()
+            && let Some(at) = values.iter().position(is_lacked)
+        {
+            let text = format!(
+                "the row moved and brings no value for column \"{}\" of \"{}\" (unchanged TOAST): set REPLICA \
+                 IDENTITY FULL, or configure [source.postgres] and the route's `source_table`",
+                self.route.columns[at].name, self.route.table
+            );
+            return Err(Reject::new(RejectClass::Unavailable, text));
+        }
+        self.push(WriteKind::Upsert, Expect::Any, values);
+        Ok(())
+    }
+
     /// A record's delete is stamped with its version and its insert one higher (V1).
     fn push(&mut self, kind: WriteKind, expect: Expect, values: Vec<Value>) {
         let version = match expect {
@@ -268,6 +319,14 @@ impl RoutePlan<'_> {
         };
         self.writes.push(Write { record: self.record, route: self.at, kind, expect, version, values });
     }
+}
+
+/// A value of the source as its column takes it.
+fn fitted(route: &Route, column: &RouteColumn, value: &Value) -> Result<Value, Reject> {
+    convert(value, &column.kind, column.policy).map_err(|misfit| {
+        let text = format!("column \"{}\" of \"{}\" ({}) {}", column.name, route.table, column.kind, misfit.why);
+        Reject::new(misfit.class, text)
+    })
 }
 
 #[cfg(test)]

@@ -28,7 +28,19 @@ const MAY_SEE: [(&str, &[&str]); 17] = [
     ("shop", &[]),
     (
         "ops",
-        &["record", "row", "format", "plan", "retry", "sink", "pipeline", "kafka", "sink::cassandra", "sink::postgres"],
+        &[
+            "record",
+            "row",
+            "change",
+            "format",
+            "plan",
+            "retry",
+            "sink",
+            "pipeline",
+            "kafka",
+            "sink::cassandra",
+            "sink::postgres",
+        ],
     ),
     ("tidy", &[]),
 ];

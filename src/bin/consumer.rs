@@ -28,7 +28,7 @@ use rowferry::sink::postgres::{Postgres, Settings};
 )]
 struct Flags {
     /// The configuration file.
-    #[arg(long, default_value = config::FILE_DEFAULT)]
+    #[arg(long, default_value = config::load::FILE_DEFAULT)]
     config: PathBuf,
     /// Overrides a setting of the file, as section.key=value. May be repeated.
     #[arg(long = "set", value_name = "SETTING")]
@@ -51,7 +51,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(flags: Flags) -> anyhow::Result<Exit> {
-    let config = match config::load_with_env(&flags.config, &flags.sets) {
+    let config = match config::load::load_with_env(&flags.config, &flags.sets) {
         Ok(config) => config,
         Err(error) => {
             eprintln!("consumer: {error}");
@@ -77,7 +77,7 @@ async fn start(
         return Err(Exit::Refused);
     };
     service::check_dead_letter_topic(config, &shutdown).await?;
-    let specs = consumer.specs();
+    let specs = consumer.specs(&config.source);
     let names: Vec<String> = specs.iter().map(|spec| spec.table.clone()).collect();
     let (routes, sink) = until_there(&shutdown, || async {
         let settings = Settings::new(target.url.reveal(), &consumer.group_id);

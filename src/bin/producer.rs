@@ -66,7 +66,7 @@ struct Args {
     #[arg(long, conflicts_with_all = ["forever", "rate"])]
     oracle: bool,
     /// The configuration file; its [kafka], [limits] and [log] are read
-    #[arg(long, default_value = config::FILE_DEFAULT, value_name = "FILE")]
+    #[arg(long, default_value = config::load::FILE_DEFAULT, value_name = "FILE")]
     config: PathBuf,
     /// Overrides a setting of the file, as section.key=value. May be repeated
     #[arg(long = "set", value_name = "SETTING")]
@@ -221,7 +221,7 @@ impl Args {
     fn configuration(&self) -> Result<config::Config, ConfigError> {
         let mut sets = self.sets.clone();
         sets.extend(self.bootstrap_servers.iter().map(|servers| format!("kafka.bootstrap_servers={servers}")));
-        let config = config::load_with_env(&self.config, &sets)?;
+        let config = config::load::load_with_env(&self.config, &sets)?;
         if self.users_topic == self.orders_topic {
             let text =
                 format!("--users-topic and --orders-topic are both \"{}\": each kind has its own", self.users_topic);

@@ -11,10 +11,12 @@ use tokio::sync::{mpsc, oneshot, watch};
 use crate::kafka::poll::{self, Ended, PollError};
 use crate::kafka::{ConsumerSettings, dead_letter, topic_ends};
 use crate::ops::config::{Config, Consumer};
+use crate::ops::reselect;
+use crate::pipeline::reading::Said;
 use crate::pipeline::{Limits, Pipeline};
 use crate::plan::route::{Routes, Topic};
 use crate::retry::Backoff;
-use crate::sink::{Failure, Sink};
+use crate::sink::{Failure, Sink, postgres};
 
 /// How a binary ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,7 +45,7 @@ pub struct Kind {
     pub exit_when_caught_up: bool,
 }
 
-/// Requests to the dead-letter producer and for topic ends that wait in line.
+/// Requests to the dead-letter producer, for topic ends and for source rows that wait in line.
 const REQUESTS_MAX: usize = 256;
 /// Part of the shutdown's grace that is kept for the last commit.
 const COMMIT_GRACE: Duration = Duration::from_secs(3);
@@ -120,9 +122,14 @@ pub async fn run<S: Sink>(
     sink: S,
     shutdown: watch::Receiver<bool>,
 ) -> anyhow::Result<Exit> {
+    routes.notices.iter().for_each(|notice| tracing::warn!("{notice}"));
     let servers = config.kafka.bootstrap_servers.clone();
     let (dead_letters, letters) = mpsc::channel(REQUESTS_MAX);
     let (topic_ends, ends) = mpsc::channel(REQUESTS_MAX);
+    let (reselects, lacking) = mpsc::channel(REQUESTS_MAX);
+    if let Some(source) = &config.source.postgres {
+        tokio::spawn(reselect::run(postgres::Settings::new(source.url.reveal(), "reselect"), lacking));
+    }
     let producer = dead_letter::producer(&servers).context("the dead-letter producer")?;
     let producer = tokio::spawn(dead_letter::run(producer, config.kafka.dead_letter_topic.clone(), letters));
     let asked = servers.clone();
@@ -145,7 +152,15 @@ pub async fn run<S: Sink>(
         revoke_grace: grace.saturating_sub(COMMIT_GRACE),
         exit_when_caught_up: kind.exit_when_caught_up,
     };
-    let pipeline = Arc::new(Pipeline { sink: Arc::new(sink), routes, limits, dead_letters, topic_ends });
+    let pipeline = Arc::new(Pipeline {
+        sink: Arc::new(sink),
+        routes,
+        limits,
+        dead_letters,
+        topic_ends,
+        reselects,
+        said: Said::default(),
+    });
     let runtime = tokio::runtime::Handle::current();
     let stop = shutdown.clone();
     let polled = spawn_thread("poll", move || poll::run(settings, pipeline, runtime, stop))?;

@@ -9,8 +9,12 @@ use rand_chacha::ChaCha8Rng;
 use tokio::sync::Semaphore;
 
 use super::*;
+use crate::change::RejectClass;
+use crate::format::Decoder;
+use crate::pipeline::reselect::{Answer, Unread};
 use crate::plan::route::{RouteSpec, TargetTable};
 use crate::plan::write::{Write, WriteKind};
+use crate::row::wire::Wire;
 use crate::row::{Column, Kind, Value};
 
 const TOPIC: &str = "docs";
@@ -19,7 +23,9 @@ fn routes() -> Arc<Routes> {
     let columns = [("id", Kind::Int64), ("a", Kind::Int64), ("b", Kind::Int64)];
     let columns = columns.map(|(name, kind)| Column { name: name.into(), kind }).into();
     let table = TargetTable { name: "docs".into(), columns, key: vec!["id".into()] };
-    let spec = RouteSpec::new(TOPIC, "docs", &["id"]);
+    let types = [("id", "bigint"), ("a", "bigint"), ("b", "bigint")];
+    let mut spec = RouteSpec::new(TOPIC, "docs", &["id"]).typed(&types);
+    spec.reselect = Some("public.docs".into());
     Arc::new(Routes::resolve(&[spec], &BTreeMap::from([("docs".to_string(), table)])).expect("the route fits"))
 }
 
@@ -44,14 +50,17 @@ struct Rig<S> {
     pipeline: Arc<Pipeline<S>>,
     letters: mpsc::Receiver<DeadLetterRequest>,
     _ends: mpsc::Receiver<TopicEndsRequest>,
+    reselects: mpsc::Receiver<ReselectRequest>,
 }
 
 fn rig<S: Sink>(sink: S, batch_records_max: usize) -> Rig<S> {
     let (dead_letters, letters) = mpsc::channel(8);
     let (topic_ends, ends) = mpsc::channel(8);
+    let (reselects, lacking) = mpsc::channel(8);
     let limits = Limits { batch_records_max, batch_bytes_max: 1 << 20, record_bytes_max: 1 << 20 };
-    let pipeline = Pipeline { sink: Arc::new(sink), routes: routes(), limits, dead_letters, topic_ends };
-    Rig { pipeline: Arc::new(pipeline), letters, _ends: ends }
+    let (sink, said) = (Arc::new(sink), Said::default());
+    let pipeline = Pipeline { sink, routes: routes(), limits, dead_letters, topic_ends, reselects, said };
+    Rig { pipeline: Arc::new(pipeline), letters, _ends: ends, reselects: lacking }
 }
 
 /// The poll thread's end of an assignment.
@@ -92,6 +101,64 @@ impl Sink for Gated {
         self.permits.acquire().await.expect("it is never closed").forget();
         Outcome::Durable
     }
+}
+
+/// A sink that keeps what it is asked to write.
+#[derive(Default)]
+struct Kept(Mutex<Vec<Write>>);
+
+impl Sink for Kept {
+    type Partition = ();
+
+    async fn open(&self, _: &TopicPartition, start_offset: i64) -> Result<Opened<()>, Failure> {
+        Ok(Opened { state: (), next_offset: start_offset })
+    }
+
+    async fn write(&self, _: &mut (), batch: &Batch) -> Outcome {
+        self.0.lock().expect("no test panics with it").extend(batch.writes.iter().cloned());
+        Outcome::Durable
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_moved_row_waits_for_its_source_and_goes_with_what_that_has() {
+    let mut rig = rig(Kept::default(), 10);
+    let (given, mut hold) = assignment(0, Chain::START);
+    tokio::spawn(rig.pipeline.clone().run(given));
+    let moved = |offset, key| {
+        let value = format!(r#"{{"op":"c","after":{{"id":{key},"a":1,"b":"__debezium_unavailable_value"}}}}"#);
+        record(offset, key, Some(value))
+    };
+    let records = vec![moved(0, 5), moved(1, 6), moved(2, 7), upsert(3, 8)];
+    hold.held.add(records.iter().map(Record::held_bytes).sum());
+    hold.chunks.send(records).await.expect("the worker lives");
+    let unread = |class| Err(Unread::Refused(Reject::new(class, "planted")));
+    let answers: [Answer; 4] = [
+        Err(Unread::Failed(Failure::Retry("the source".into()))),
+        Ok(Some(vec![Value::Int(42)])),
+        Ok(None),
+        unread(RejectClass::Unavailable),
+    ];
+    for (answer, key) in answers.into_iter().zip([5, 5, 6, 7]) {
+        let request = rig.reselects.recv().await.expect("it asks");
+        assert_eq!((&*request.table, &request.key[..]), ("public.docs", &[("id".to_string(), Value::Int(key))][..]));
+        assert_eq!(request.columns, [("b".to_string(), Wire::Int64)]);
+        request.answer.send(answer).expect("it waits");
+    }
+    let letter = rig.letters.recv().await.expect("the third is refused");
+    assert_eq!((letter.letter.record.offset, letter.letter.reject.class), (2, RejectClass::Unavailable));
+    letter.answer.send(Ok(())).expect("it waits");
+    // The batch is planned again without it, and what the others lack is asked for again.
+    for answer in [Ok(Some(vec![Value::Int(43)])), Ok(None)] {
+        rig.reselects.recv().await.expect("it asks").answer.send(answer).expect("it waits");
+    }
+    hold.progress.wait_for(|progress| progress.next_offset == 4).await.expect("the worker lives");
+    let writes = rig.pipeline.sink.0.lock().expect("no test panics with it");
+    let values: Vec<&[Value]> = writes.iter().map(|write| &write.values[..]).collect();
+    let (one, absent) = (Value::Int(1), Value::Absent);
+    assert_eq!(values[0], [Value::Int(5), one.clone(), Value::Int(43)]);
+    assert_eq!(values[1], [Value::Int(6), one, absent.clone()]);
+    assert_eq!(values[2], [Value::Int(8), Value::Int(3), absent]);
 }
 
 /// Lets every other task run until none can go on.

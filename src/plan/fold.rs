@@ -47,7 +47,10 @@ fn covers(later: &Write, earlier: &Write) -> bool {
         (WriteKind::Delete, _) => true,
         (WriteKind::Upsert, WriteKind::Delete) => false,
         (WriteKind::Upsert, WriteKind::Upsert) => {
-            earlier.values.iter().zip(&later.values).all(|(earlier, later)| !earlier.is_sent() || later.is_sent())
+            // What the earlier row still has to read from the source counts as sent: without it the later one would
+            // find no cell to keep.
+            let says = |value: &Value| value.is_sent() || *value == Value::Unavailable;
+            earlier.values.iter().zip(&later.values).all(|(earlier, later)| !says(earlier) || later.is_sent())
         }
     }
 }

@@ -8,8 +8,10 @@ use insta::assert_snapshot;
 use super::*;
 use crate::format::Decoder;
 use crate::plan::route::{RouteSpec, TargetTable};
+use crate::plan::source::{SourceFact, SourceFacts};
 use crate::record::Record;
-use crate::row::{Column, Kind};
+use crate::row::wire::BinaryMode;
+use crate::row::{Column, Format, Kind};
 
 fn table(name: &str, columns: &[(&str, Kind)], key: &[&str]) -> (String, TargetTable) {
     let columns = columns.iter().map(|(name, kind)| Column { name: name.to_string(), kind: kind.clone() }).collect();
@@ -19,7 +21,8 @@ fn table(name: &str, columns: &[(&str, Kind)], key: &[&str]) -> (String, TargetT
 
 fn spec(table: &str, renamed: &[(&str, &str)]) -> RouteSpec {
     let renamed = renamed.iter().map(|(target, source)| (target.to_string(), source.to_string())).collect();
-    RouteSpec { renamed, ..RouteSpec::new("orders", table, &["id"]) }
+    let types = [("id", "bigint"), ("user_id", "bigint"), ("note", "text")];
+    RouteSpec { renamed, ..RouteSpec::new("orders", table, &["id"]).typed(&types) }
 }
 
 fn tables() -> BTreeMap<String, TargetTable> {
@@ -28,6 +31,7 @@ fn tables() -> BTreeMap<String, TargetTable> {
         table("orders", &columns, &["order_id"]),
         table("orders_by_user", &columns, &["user_id", "order_id"]),
         table("by_user_only", &columns, &["user_id"]),
+        table("blobs", &[("order_id", Kind::Int64), ("note", Kind::Bytes)], &["order_id"]),
     ])
 }
 
@@ -139,8 +143,8 @@ fn folding_drops_what_is_covered_and_never_merges() {
     assert_snapshot!(shown(&draft(&[create, partial]).take()), @r#"
     Upsert orders @101 order_id=Int(1) user_id=Int(5) note=Text("a")
     Upsert orders_by_user @101 order_id=Int(1) user_id=Int(5) note=Text("a")
-    Upsert orders @103 order_id=Int(1) user_id=Int(5) note=Unavailable
-    Upsert orders_by_user @103 order_id=Int(1) user_id=Int(5) note=Unavailable
+    Upsert orders @103 order_id=Int(1) user_id=Int(5)
+    Upsert orders_by_user @103 order_id=Int(1) user_id=Int(5)
     "#);
     assert_snapshot!(shown(&draft(&[create, partial, full]).take()), @"
     Upsert orders @105 order_id=Int(1) user_id=Int(5) note=Null
@@ -198,6 +202,60 @@ fn a_panic_rejects_the_record_and_not_its_neighbours() {
     assert_eq!(batch.rejects[0].reject.class, RejectClass::Panicked);
 }
 
+/// The same routes with a source to read from.
+fn reselecting() -> Arc<Routes> {
+    let mut routes = Routes::clone(&routes());
+    routes.routes.iter_mut().for_each(|route| route.reselect = Some("public.orders".into()));
+    Arc::new(routes)
+}
+
+const MOVED: &str = r#"{"op":"c","after":{"id":1,"user_id":5,"note":"__debezium_unavailable_value"}}"#;
+
+#[test]
+fn a_moved_row_without_its_out_of_line_value_is_refused_where_there_is_no_source() {
+    assert_snapshot!(shown(&draft(&[MOVED]).take()), @r#"reject record 0 by orders → orders: unavailable: the row moved and brings no value for column "note" of "orders" (unchanged TOAST): set REPLICA IDENTITY FULL, or configure [source.postgres] and the route's `source_table`"#);
+    let moved = r#"{"op":"u","before":{"id":1,"user_id":5},"after":{"id":1,"user_id":6,"note":"__debezium_unavailable_value"}}"#;
+    assert_snapshot!(shown(&draft(&[moved]).take()), @r#"reject record 0 by orders → orders_by_user: unavailable: the row moved and brings no value for column "note" of "orders_by_user" (unchanged TOAST): set REPLICA IDENTITY FULL, or configure [source.postgres] and the route's `source_table`"#);
+}
+
+#[test]
+fn a_moved_row_is_completed_from_the_source_under_its_own_version() {
+    let routes = reselecting();
+    let mut draft = Draft::new(routes.clone(), TopicPartition { topic: "orders".into(), partition: 0 }, 0);
+    draft.push(record(0, MOVED), decoder(routes.clone()));
+    let mut batch = draft.take();
+    assert_eq!(lacked(&routes, &batch.writes[0]), [2]);
+    complete(&routes, &mut batch, 0, Some(vec![Value::Text("now".into())])).expect("it fits");
+    complete(&routes, &mut batch, 1, None).expect("a row that is gone goes without");
+    assert_snapshot!(shown(&batch), @r#"
+    Upsert orders @101 order_id=Int(1) user_id=Int(5) note=Text("now")
+    Upsert orders_by_user @101 order_id=Int(1) user_id=Int(5)
+    "#);
+    assert!(batch.writes.iter().all(|write| lacked(&routes, write).is_empty()));
+}
+
+#[test]
+fn a_row_that_lacks_a_column_is_not_covered_by_one_that_lacks_it_too() {
+    let routes = reselecting();
+    let mut draft = Draft::new(routes.clone(), TopicPartition { topic: "orders".into(), partition: 0 }, 0);
+    let update = r#"{"op":"u","before":{"id":1,"user_id":5},"after":{"id":1,"user_id":5,"note":"__debezium_unavailable_value"}}"#;
+    draft.push(record(0, MOVED), decoder(routes.clone()));
+    draft.push(record(1, update), decoder(routes.clone()));
+    let batch = draft.take();
+    assert_eq!(batch.writes.len(), 4, "the update finds no note to keep but the one that the moved row brings");
+}
+
+#[test]
+fn a_truncate_is_passed_over_where_the_routes_say_so() {
+    let mut routes = Routes::clone(&routes());
+    routes.topics[0].on_truncate = OnTruncate::Ignore;
+    let routes = Arc::new(routes);
+    let mut draft = Draft::new(routes.clone(), TopicPartition { topic: "orders".into(), partition: 0 }, 0);
+    assert_eq!(draft.push(record(0, r#"{"op":"t"}"#), decoder(routes.clone())), Pushed::Taken);
+    let batch = draft.take();
+    assert_eq!((batch.writes.len(), batch.rejects.len(), batch.next_offset), (0, 0, 1));
+}
+
 #[test]
 fn routes_that_would_lose_rows_are_refused_with_the_mend() {
     let specs =
@@ -208,5 +266,54 @@ fn routes_that_would_lose_rows_are_refused_with_the_mend() {
     route orders → nowhere: the target has no table "nowhere": create it or correct the route's `table`
     route orders → orders: table "orders" has no column "order_no": add it or correct `columns`
     route orders → orders: the primary key of "orders" does not contain the source's key column "id": two source rows could then share one row there; add it to the table's primary key, or name it in `columns` if it is called differently
+    route orders → orders: records without schema blocks do not say the types of these source columns: add them to the route with their Postgres types, as in "numeric(10,2)": types = { "order_id" = "…" }; or add `source_table` and [source.postgres], so that the catalog says them; or schemas = true in [source.debezium], if the connector sends schema blocks
     "#);
+}
+
+#[test]
+fn what_is_known_of_the_source_speaks_against_routes_before_anything_moves() {
+    let fact = |name: &str, pg_type: &str, out_of_line| SourceFact {
+        name: name.into(),
+        pg_type: pg_type.into(),
+        null_or_default: name == "note",
+        out_of_line,
+    };
+    let facts = |full_identity, key: &[&str], note: &str| SourceFacts {
+        table: "public.orders".into(),
+        columns: vec![fact("id", "bigint", false), fact("user_id", "bigint", false), fact("note", note, true)],
+        key: key.iter().map(|name| name.to_string()).collect(),
+        full_identity,
+    };
+    let told = |table: &str, facts: SourceFacts, binary: BinaryMode| {
+        let mut spec = RouteSpec { source: Some(facts), ..spec(table, &[("order_id", "id")]) };
+        spec.types.clear();
+        spec.modes.binary_handling_mode = binary;
+        match Routes::resolve(&[spec], &tables()) {
+            Ok(routes) => routes.notices.join("\n"),
+            Err(problems) => format!("refused: {}", problems.join("\n")),
+        }
+    };
+    let default = "may be null and has a default: Kafka Connect's JSON converter sends the default";
+    assert!(told("orders", facts(true, &["id"], "text"), BinaryMode::Bytes).contains(default));
+    assert_snapshot!(told("orders_by_user", facts(false, &["id"], "text"), BinaryMode::Bytes), @r#"refused: route orders → orders_by_user: its rows move when a column of the target's key changes, and "public.orders" does not send its old rows: ALTER TABLE public.orders REPLICA IDENTITY FULL"#);
+    assert_snapshot!(told("orders", facts(false, &[], "text"), BinaryMode::Bytes), @r#"refused: route orders → orders: "public.orders" has no primary key, so its records have no key and its rows cannot be told apart: add one"#);
+    let wiped = told("orders", facts(false, &["id"], "numeric(10,2)"), BinaryMode::Bytes);
+    assert!(wiped.contains("Debezium sends null, which wipes it"), "{wiped}");
+    assert_snapshot!(told("orders", facts(true, &["id"], "box"), BinaryMode::Bytes), @r#"refused: route orders → orders: source column "note", which feeds "note" of "orders", is of a type that Debezium leaves out of its records: leave it out of the target's table"#);
+    let base64 = told("blobs", facts(false, &["id"], "bytea"), BinaryMode::Base64);
+    assert!(base64.starts_with("refused") && base64.contains("base64 modes"), "{base64}");
+}
+
+#[test]
+fn routes_of_one_topic_agree_on_what_its_records_are_like() {
+    let flat = RouteSpec { format: Format::Flat, ..spec("orders", &[("order_id", "id")]) };
+    let problems = Routes::resolve(&[spec("orders", &[("order_id", "id")]), flat], &tables()).expect_err("they do not");
+    assert_snapshot!(problems.join("\n"), @"route orders → orders: `format` differs from that of another route of this topic: a topic has one");
+    let other = spec("orders", &[("order_id", "id")]).typed(&[("note", "varchar(3)[]")]);
+    let problems =
+        Routes::resolve(&[spec("orders", &[("order_id", "id")]), other], &tables()).expect_err("they do not");
+    assert!(problems[0].contains("has another type here than in another route"), "{problems:?}");
+    let flat = RouteSpec { format: Format::Flat, ..spec("orders_by_user", &[("order_id", "id")]) };
+    let problems = Routes::resolve(&[flat], &tables()).expect_err("the old row cannot be found");
+    assert!(problems[0].contains("no image before"), "{problems:?}");
 }

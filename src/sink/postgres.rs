@@ -14,6 +14,8 @@ mod apply;
 mod statements;
 mod transaction;
 pub mod source;
+mod catalog;
+pub mod reselect;
 
 use std::collections::BTreeMap;
 use std::fmt;

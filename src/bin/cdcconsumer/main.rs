@@ -15,7 +15,7 @@ use rowferry::ops::service::{self, Exit, Kind, about, until_there};
 use rowferry::ops::{shutdown, telemetry};
 use rowferry::plan::route::{RouteSpec, Routes};
 use rowferry::sink::Failure;
-use rowferry::sink::cassandra::cluster::{Cluster, Login, Password, Settings, Tables};
+use rowferry::sink::cassandra::cluster::{Cluster, Login, Password, Settings};
 use rowferry::sink::postgres::{self, Postgres};
 use tokio::sync::watch;
 
@@ -36,7 +36,7 @@ use tokio::sync::watch;
 )]
 struct Flags {
     /// The configuration file.
-    #[arg(long, global = true, default_value = config::FILE_DEFAULT)]
+    #[arg(long, global = true, default_value = config::load::FILE_DEFAULT)]
     config: PathBuf,
     /// Overrides a setting of the file, as section.key=value. May be repeated.
     #[arg(long = "set", value_name = "SETTING", global = true)]
@@ -70,7 +70,7 @@ async fn main() -> ExitCode {
 }
 
 async fn run(flags: Flags) -> anyhow::Result<Exit> {
-    let config = match config::load_with_env(&flags.config, &flags.sets) {
+    let config = match config::load::load_with_env(&flags.config, &flags.sets) {
         Ok(config) => config,
         Err(error) => {
             eprintln!("cdcconsumer: {error}");
@@ -91,53 +91,37 @@ async fn start(config: &Config, flags: &Flags, shutdown: watch::Receiver<bool>) 
     let (consumer, target) = sections(config)?;
     service::check_dead_letter_topic(config, &shutdown).await?;
     let settings = cassandra_settings(target);
-    let specs = consumer.specs();
-    let names: Vec<&str> = specs.iter().map(|spec| spec.table.as_str()).collect();
     let (routes, sink) = until_there(&shutdown, || async {
         let cluster = Cluster::connect(&settings).await.map_err(about("sink.cassandra"))?;
-        let tables = cluster.tables(&names).await?;
-        let routes = resolve(&specs, tables)?;
+        let specs = with_source(config, &consumer.routes).await?;
+        let routes = resolve(&specs, &cluster).await?;
         let sink = cluster.sink(&routes).await?;
         Ok((Arc::new(routes), sink))
     })
     .await?;
-    check_identities(config, consumer, &routes).await?;
     let kind = Kind { versions: true, exit_when_caught_up: flags.exit_when_caught_up };
     Ok(service::run(config, consumer, kind, routes, sink, shutdown).await)
 }
 
-/// A row that moves is found again by its old image, which only REPLICA IDENTITY FULL brings whole (C4). Checked where
-/// the configuration says which table it is; Postgres need not be there.
-async fn check_identities(config: &Config, consumer: &Consumer, routes: &Routes) -> Result<(), Exit> {
-    let Some(source) = &config.source.postgres else { return Ok(()) };
-    // Resolved routes stand in the order of the file.
-    let routes = routes.routes.iter().zip(&consumer.routes).filter(|(route, _)| route.moves);
-    for (route, table) in routes.filter_map(|(route, written)| Some((route, written.source_table.as_ref()?))) {
-        let full = async {
-            let source = Postgres::connect(postgres::Settings::new(source.url.reveal(), "check")).await?;
-            source.has_full_identity(table).await
-        };
-        match full.await.map_err(about("source.postgres.url")) {
-            Ok(Some(true)) => {}
-            Ok(Some(false)) => {
-                return Err(refused(&format!(
-                    "route {}: its rows move when a column of the target's key changes, and \"{table}\" does not send \
-                     its old rows: ALTER TABLE {table} REPLICA IDENTITY FULL",
-                    route.name()
-                )));
-            }
-            Ok(None) => {
-                let text =
-                    format!("route {}: the source has no table \"{table}\": correct `source_table`", route.name());
-                return Err(refused(&text));
-            }
-            Err(Failure::Retry(what)) => {
-                tracing::warn!("REPLICA IDENTITY of {table} is not checked: waiting for {what}")
-            }
-            Err(Failure::Stop(why)) => return Err(refused(&why)),
+/// The routes with what the source's catalog says of the tables that they name: types, keys, identity (C4).
+async fn with_source(config: &Config, written: &[config::routes::Route]) -> Result<Vec<RouteSpec>, Failure> {
+    let mut specs: Vec<RouteSpec> = written.iter().map(|route| route.spec(&config.source.debezium)).collect();
+    let Some(source) = &config.source.postgres else { return Ok(specs) };
+    let source = Postgres::connect(postgres::Settings::new(source.url.reveal(), "check")).await;
+    let source = source.map_err(about("source.postgres.url"))?;
+    for (spec, table) in
+        specs.iter_mut().zip(written).filter_map(|(spec, route)| Some((spec, route.source_table.as_ref()?)))
+    {
+        let facts = source.source_facts(table).await.map_err(about("source.postgres.url"))?;
+        if facts.is_none() {
+            return Err(Failure::Stop(format!(
+                "route {}: the source has no table \"{table}\": correct `source_table`, or [source.postgres]",
+                spec.name()
+            )));
         }
+        (spec.source, spec.reselect) = (facts, Some(table.clone()));
     }
-    Ok(())
+    Ok(specs)
 }
 
 /// What every command needs of the configuration.
@@ -170,7 +154,9 @@ fn cassandra_settings(target: &Cassandra) -> Settings {
 }
 
 /// The routes, or everything that speaks against them at once.
-fn resolve(specs: &[RouteSpec], tables: Tables) -> Result<Routes, Failure> {
+async fn resolve(specs: &[RouteSpec], cluster: &Cluster) -> Result<Routes, Failure> {
+    let names: Vec<&str> = specs.iter().map(|spec| spec.table.as_str()).collect();
+    let tables = cluster.tables(&names).await?;
     let mut problems = tables.problems;
     match Routes::resolve(specs, &tables.found) {
         Ok(routes) if problems.is_empty() => return Ok(routes),

@@ -6,7 +6,6 @@ use std::time::Duration;
 use clap::Args;
 use rowferry::ops::config::{self, Config};
 use rowferry::ops::service::{Exit, until_there};
-use rowferry::plan::route::RouteSpec;
 use rowferry::sink::Failure;
 use rowferry::sink::cassandra::cluster::{Cluster, Settings};
 use rowferry::sink::postgres::{self, Postgres};
@@ -14,7 +13,7 @@ use rowferry::verify::mapping::Mapping;
 use rowferry::verify::{Table, Verify};
 use tokio::sync::watch;
 
-use crate::{cassandra_settings, refused, resolve, sections};
+use crate::{cassandra_settings, refused, resolve, sections, with_source};
 
 /// Compares Postgres with the Cassandra tables, row by row and in both directions.
 ///
@@ -67,7 +66,7 @@ pub async fn run(config: &Config, asked: &Flags, mut shutdown: watch::Receiver<b
     let chosen = chosen(&consumer.routes, &asked.tables)?;
     let settings = cassandra_settings(target);
     let patience = asked.within.max(VERIFY_CONNECT_PATIENCE);
-    let connected = until_there(&shutdown, || prepare(source, &settings, &chosen));
+    let connected = until_there(&shutdown, || prepare(config, source, &settings, &chosen));
     let prepared = match tokio::time::timeout(patience, connected).await {
         Ok(Ok(prepared)) => prepared,
         // It was asked to stop, and nothing is known to be equal.
@@ -100,12 +99,12 @@ pub async fn run(config: &Config, asked: &Flags, mut shutdown: watch::Receiver<b
 
 /// A route that verify was asked for, and the table its records come from.
 struct Chosen {
-    spec: RouteSpec,
+    route: config::routes::Route,
     source_table: String,
 }
 
 /// The routes into the named tables, or all of them.
-fn chosen(routes: &[config::Route], tables: &[String]) -> Result<Vec<Chosen>, Exit> {
+fn chosen(routes: &[config::routes::Route], tables: &[String]) -> Result<Vec<Chosen>, Exit> {
     let known: Vec<&str> = routes.iter().map(|route| route.table.as_str()).collect();
     if let Some(unknown) = tables.iter().find(|table| !known.contains(&table.as_str())) {
         return Err(refused(&format!("no route leads to a table \"{unknown}\"; routed are {}", known.join(", "))));
@@ -115,7 +114,7 @@ fn chosen(routes: &[config::Route], tables: &[String]) -> Result<Vec<Chosen>, Ex
     for route in routes.iter().filter(|route| tables.is_empty() || tables.contains(&route.table)) {
         let place = format!("cdcconsumer.routes, {} → {}", route.topic, route.table);
         match &route.source_table {
-            Some(name) => chosen.push(Chosen { spec: route.spec(), source_table: name.clone() }),
+            Some(name) => chosen.push(Chosen { route: route.clone(), source_table: name.clone() }),
             None => problems.push(format!(
                 "{place}: verify has to know the table that the topic's records come from: add \
                  source_table = \"schema.table\" to this route"
@@ -132,12 +131,16 @@ fn chosen(routes: &[config::Route], tables: &[String]) -> Result<Vec<Chosen>, Ex
 }
 
 /// Connects to both sides and maps each route, or says what speaks against it.
-async fn prepare(source: &config::Postgres, settings: &Settings, chosen: &[Chosen]) -> Result<Verify, Failure> {
+async fn prepare(
+    config: &Config,
+    source: &config::Postgres,
+    settings: &Settings,
+    chosen: &[Chosen],
+) -> Result<Verify, Failure> {
     let source = Postgres::connect(postgres::Settings::new(source.url.reveal(), "verify")).await?;
     let cluster = Cluster::connect(settings).await?;
-    let specs: Vec<RouteSpec> = chosen.iter().map(|chosen| chosen.spec.clone()).collect();
-    let names: Vec<&str> = specs.iter().map(|spec| spec.table.as_str()).collect();
-    let routes = resolve(&specs, cluster.tables(&names).await?)?;
+    let written: Vec<_> = chosen.iter().map(|chosen| chosen.route.clone()).collect();
+    let routes = resolve(&with_source(config, &written).await?, &cluster).await?;
     let mut problems = Vec::new();
     let mut tables = Vec::new();
     // Resolved routes stand in the order of what was asked for.

@@ -220,7 +220,7 @@ mod tests {
             columns: ["user", "id", "total"].map(|name| Column { name: name.into(), kind: Kind::Int64 }).into(),
             key: vec!["user".into(), "id".into()],
         };
-        let spec = RouteSpec::new("t", &table.name, &["id"]);
+        let spec = RouteSpec { schemas: true, ..RouteSpec::new("t", &table.name, &["id"]) };
         let tables = BTreeMap::from([(table.name.clone(), table)]);
         Routes::resolve(&[spec], &tables).expect("a route that fits its table").routes.remove(0)
     }

@@ -1,7 +1,7 @@
 //! Reading tables, for `verify`: what the catalog says of them, rows in key order page by page, and rows by keys.
 
 use sqlx::postgres::{PgArguments, PgRow};
-use sqlx::{AssertSqlSafe, Executor as _, Row as _};
+use sqlx::{AssertSqlSafe, Executor as _};
 
 use crate::plan::route::TargetTable;
 use crate::row::{Column, Kind, Row};
@@ -50,19 +50,6 @@ impl Postgres {
             blank_padded: column.typname == "bpchar",
         });
         Ok(Some(SourceTable { name: name.into(), columns: columns.collect(), key }))
-    }
-
-    /// Whether changes of the table carry whole old rows (REPLICA IDENTITY FULL on it, or on all its partitions);
-    /// `None` when there is no such table.
-    pub async fn has_full_identity(&self, name: &str) -> Result<Option<bool>, Failure> {
-        let mut connection = self.connections.lease().await?;
-        let query = sqlx::query(
-            "SELECT bool_and(relreplident = 'f') FROM pg_class WHERE oid = to_regclass($1) AND relkind = 'r' \
-                OR oid IN (SELECT relid FROM pg_partition_tree(to_regclass($1)) WHERE isleaf)",
-        );
-        let row = connection.fetch_one(query.bind(quote_table(name))).await.map_err(Fault::from)?;
-        connection.give_back();
-        Ok(row.try_get(0).map_err(Fault::from)?)
     }
 
     /// The next rows of a table in the order of its primary key, at most `rows_max`: after the row with the key

@@ -18,7 +18,7 @@ pub fn orders_by_user(source: &[(&str, &str, Kind)], source_key: &[&str]) -> Res
         key: vec!["user_id".into(), "order_id".into()],
     };
     let renamed = BTreeMap::from([("order_id".into(), "id".into())]);
-    let spec = RouteSpec { renamed, ..RouteSpec::new("t", &target.name, &["id"]) };
+    let spec = RouteSpec { renamed, schemas: true, ..RouteSpec::new("t", &target.name, &["id"]) };
     let routes =
         Routes::resolve(&[spec], &BTreeMap::from([(target.name.clone(), target)])).expect("the route is right");
     let column = |(name, type_name, kind): &(&str, &str, Kind)| SourceColumn {

@@ -28,6 +28,7 @@ fn route(key: &[Kind], kind: Kind) -> Route {
         columns,
         key: (0..key.len()).collect(),
         moves: false,
+        reselect: None,
         apply: Apply::Mirror,
     }
 }

@@ -1,0 +1,253 @@
+//! Routes and the connector's settings as they are typed, and the routes that they mean.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+
+use crate::plan::convert::{Policy, Unrepresentable};
+use crate::plan::route::{Apply, OnTruncate, RouteSpec};
+use crate::row::wire::{BinaryMode, DecimalMode, HstoreMode, IntervalMode, Modes, TimeMode};
+use crate::row::{Format, UNAVAILABLE_DEFAULT, Unmapped};
+
+/// A topic's way into a table.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Route {
+    pub topic: String,
+    pub table: String,
+    /// The primary key of the source table, or the id of the business event.
+    pub source_key: Vec<String>,
+    /// Target column = what feeds it, where the names differ or values need leave to change.
+    #[serde(default)]
+    pub columns: BTreeMap<String, Column>,
+    /// Changes only: the table that the topic's records come from, as `schema.table`. A topic's name cannot say it:
+    /// dots in it mean nothing certain, and connectors rename topics.
+    pub source_table: Option<String>,
+    /// Business events only: the flag column that DELETE sets.
+    pub soft_delete: Option<String>,
+    /// Changes only: whole envelopes, or the rows alone (`ExtractNewRecordState`).
+    pub format: Option<ChangeFormat>,
+    /// Source column = its Postgres type, where nothing else says it: `numeric(10,2)`, `timestamptz`, `enum`, `int[]`.
+    #[serde(default)]
+    pub types: BTreeMap<String, String>,
+    /// What a record's column does that no route wants.
+    #[serde(default)]
+    pub unmapped: UnmappedPolicy,
+    /// Source columns that no route wants, and that need not be spoken of.
+    #[serde(default)]
+    pub ignore: Vec<String>,
+    #[serde(default)]
+    pub on_truncate: TruncatePolicy,
+    /// Settings of the connector that writes this topic, over those of `[source.debezium]`.
+    #[serde(default)]
+    pub debezium: Debezium,
+}
+
+/// What feeds a target column: the source column's name, or that and what may become of its values.
+#[derive(Debug, Clone)]
+pub enum Column {
+    From(String),
+    Detailed(ColumnDetail),
+}
+
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ColumnDetail {
+    /// The source column; the target's own name when it is not given.
+    from: Option<String>,
+    /// What is too fine for the target is cut.
+    #[serde(default)]
+    lossy: bool,
+    /// What the target has no value for: infinities, NaN, 24:00.
+    #[serde(default)]
+    unrepresentable: UnrepresentablePolicy,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum UnrepresentablePolicy {
+    #[default]
+    Reject,
+    Clamp,
+    Null,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ChangeFormat {
+    Envelope,
+    Flat,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UnmappedPolicy {
+    Ignore,
+    #[default]
+    Warn,
+    Stop,
+}
+
+#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TruncatePolicy {
+    #[default]
+    Stop,
+    Ignore,
+}
+
+/// The connector's settings that decide what its records look like, under Debezium's names.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Debezium {
+    decimal_handling_mode: Option<DecimalMode>,
+    time_precision_mode: Option<TimeMode>,
+    binary_handling_mode: Option<BinaryMode>,
+    interval_handling_mode: Option<IntervalMode>,
+    hstore_handling_mode: Option<HstoreMode>,
+    include_unknown_datatypes: Option<bool>,
+    unavailable_value_placeholder: Option<String>,
+    /// `schema.table`
+    signal_data_collection: Option<String>,
+    /// `value.converter.schemas.enable`: every record brings its schema.
+    schemas: Option<bool>,
+    /// `value.converter.replace.null.with.default`
+    replace_null_with_default: Option<bool>,
+}
+
+impl Route {
+    /// What the route means. `connector` is the settings that stand where the route has none of its own.
+    pub fn spec(&self, connector: &Debezium) -> RouteSpec {
+        let key: Vec<&str> = self.source_key.iter().map(String::as_str).collect();
+        let named = |(target, column): (&String, &Column)| Some((target.clone(), column.from()?.to_string()));
+        let allowed = |(target, column): (&String, &Column)| Some((target.clone(), column.policy()?));
+        let debezium = self.debezium.over(connector);
+        let except = self.ignore.clone();
+        RouteSpec {
+            renamed: self.columns.iter().filter_map(named).collect(),
+            policies: self.columns.iter().filter_map(allowed).collect(),
+            format: match (&self.soft_delete, self.format) {
+                (Some(_), _) => Format::Event,
+                (None, Some(ChangeFormat::Flat)) => Format::Flat,
+                (None, Some(ChangeFormat::Envelope) | None) => Format::Envelope,
+            },
+            modes: debezium.modes(),
+            types: self.types.clone(),
+            schemas: debezium.schemas.unwrap_or_default(),
+            on_truncate: match self.on_truncate {
+                TruncatePolicy::Stop => OnTruncate::Stop,
+                TruncatePolicy::Ignore => OnTruncate::Ignore,
+            },
+            unmapped: match self.unmapped {
+                _ if self.soft_delete.is_some() => Unmapped::Ignore,
+                UnmappedPolicy::Ignore => Unmapped::Ignore,
+                UnmappedPolicy::Warn => Unmapped::Warn { except },
+                UnmappedPolicy::Stop => Unmapped::Stop { except },
+            },
+            unavailable: debezium.unavailable_value_placeholder.unwrap_or_else(|| UNAVAILABLE_DEFAULT.into()),
+            signal_table: debezium.signal_data_collection.as_deref().and_then(schema_and_table),
+            replaces_null: debezium.replace_null_with_default.unwrap_or(true),
+            apply: match &self.soft_delete {
+                Some(column) => Apply::Events { soft_delete: column.clone() },
+                None => Apply::Mirror,
+            },
+            ..RouteSpec::new(&self.topic, &self.table, &key)
+        }
+    }
+}
+
+impl Route {
+    /// The settings of this route that only changes have.
+    pub fn for_changes(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let given = [
+            ("source_table", self.source_table.is_some()),
+            ("format", self.format.is_some()),
+            ("types", !self.types.is_empty()),
+            ("ignore", !self.ignore.is_empty()),
+        ];
+        given.into_iter().filter(|(_, given)| *given).map(|(setting, _)| setting)
+    }
+}
+
+/// The last dot divides: a schema's name may have dots, and a table's hardly ever.
+fn schema_and_table(name: &str) -> Option<(String, String)> {
+    name.rsplit_once('.').map(|(schema, table)| (schema.into(), table.into()))
+}
+
+impl<'de> Deserialize<'de> for Column {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Column, D::Error> {
+        struct ColumnVisitor;
+        impl<'de> Visitor<'de> for ColumnVisitor {
+            type Value = Column;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a source column's name, or { from = \"name\", lossy = true, unrepresentable = \"null\" }")
+            }
+            fn visit_str<E>(self, name: &str) -> Result<Column, E> {
+                Ok(Column::From(name.into()))
+            }
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Column, A::Error> {
+                ColumnDetail::deserialize(MapAccessDeserializer::new(map)).map(Column::Detailed)
+            }
+        }
+        deserializer.deserialize_any(ColumnVisitor)
+    }
+}
+
+impl Column {
+    fn from(&self) -> Option<&str> {
+        match self {
+            Column::From(name) => Some(name),
+            Column::Detailed(detail) => detail.from.as_deref(),
+        }
+    }
+
+    fn policy(&self) -> Option<Policy> {
+        match self {
+            Column::From(_) => None,
+            Column::Detailed(detail) => Some(Policy {
+                lossy: detail.lossy,
+                unrepresentable: match detail.unrepresentable {
+                    UnrepresentablePolicy::Reject => Unrepresentable::Reject,
+                    UnrepresentablePolicy::Clamp => Unrepresentable::Clamp,
+                    UnrepresentablePolicy::Null => Unrepresentable::Null,
+                },
+            }),
+        }
+    }
+}
+
+impl Debezium {
+    /// These settings, and those of `base` where these say nothing.
+    fn over(&self, base: &Debezium) -> Debezium {
+        let text = |mine: &Option<String>, base: &Option<String>| mine.as_ref().or(base.as_ref()).cloned();
+        Debezium {
+            decimal_handling_mode: self.decimal_handling_mode.or(base.decimal_handling_mode),
+            time_precision_mode: self.time_precision_mode.or(base.time_precision_mode),
+            binary_handling_mode: self.binary_handling_mode.or(base.binary_handling_mode),
+            interval_handling_mode: self.interval_handling_mode.or(base.interval_handling_mode),
+            hstore_handling_mode: self.hstore_handling_mode.or(base.hstore_handling_mode),
+            include_unknown_datatypes: self.include_unknown_datatypes.or(base.include_unknown_datatypes),
+            unavailable_value_placeholder: text(
+                &self.unavailable_value_placeholder,
+                &base.unavailable_value_placeholder,
+            ),
+            signal_data_collection: text(&self.signal_data_collection, &base.signal_data_collection),
+            schemas: self.schemas.or(base.schemas),
+            replace_null_with_default: self.replace_null_with_default.or(base.replace_null_with_default),
+        }
+    }
+
+    fn modes(&self) -> Modes {
+        Modes {
+            decimal_handling_mode: self.decimal_handling_mode.unwrap_or_default(),
+            time_precision_mode: self.time_precision_mode.unwrap_or_default(),
+            binary_handling_mode: self.binary_handling_mode.unwrap_or_default(),
+            interval_handling_mode: self.interval_handling_mode.unwrap_or_default(),
+            hstore_handling_mode: self.hstore_handling_mode.unwrap_or_default(),
+            include_unknown_datatypes: self.include_unknown_datatypes.unwrap_or_default(),
+        }
+    }
+}

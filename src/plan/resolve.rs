@@ -1,0 +1,293 @@
+//! Resolving: routes as they are written, against the target's live tables and what is known of the source, into
+//! routes that are ready to plan with. Everything that speaks against them is said at once.
+
+use std::collections::BTreeMap;
+
+use crate::plan::convert::{Fit, fit};
+use crate::plan::route::{Apply, Route, RouteColumn, RouteSpec, Routes, TargetTable, Topic};
+use crate::plan::source;
+use crate::row::wire::{Unsent, Wire};
+use crate::row::{Column, Field, Format, Kind, Shape, Unmapped};
+
+impl Routes {
+    /// Resolves every route against the tables it names. Returns all problems at once, each with its mend.
+    pub fn resolve(specs: &[RouteSpec], tables: &BTreeMap<String, TargetTable>) -> Result<Routes, Vec<String>> {
+        let mut routes = Routes { topics: Vec::new(), routes: Vec::new(), notices: Vec::new() };
+        let mut problems = Vec::new();
+        for spec in specs {
+            let mut told = Vec::new();
+            match tables.get(&spec.table) {
+                Some(table) => routes.add(spec, table, &mut told),
+                None => told.push(format!(
+                    "the target has no table \"{}\": create it or correct the route's `table`",
+                    spec.table
+                )),
+            }
+            problems.extend(told.into_iter().map(|problem| format!("route {}: {problem}", spec.name())));
+        }
+        if problems.is_empty() { Ok(routes) } else { Err(problems) }
+    }
+
+    /// Whether the fields of a topic, now that a record's schema block has said how they stand on the wire, fit the
+    /// columns that they feed: what a person should know of it, or why the topic cannot be read like that.
+    pub fn check_wires(&self, topic: &str, wires: &[Option<Wire>]) -> Result<Vec<String>, String> {
+        let (mut problems, mut notices) = (Vec::new(), Vec::new());
+        let feeds = self.topic(topic).map_or(&[][..], |topic| &topic.routes);
+        for route in feeds.iter().map(|at| &self.routes[*at]) {
+            for column in &route.columns {
+                let Some(Some(wire)) = wires.get(column.source) else { continue };
+                let told = check_fit(&route.table, column, wire);
+                problems.extend(told.0.map(|problem| format!("route {}: {problem}", route.name())));
+                notices.extend(told.1.map(|notice| format!("route {}: {notice}", route.name())));
+            }
+        }
+        if problems.is_empty() { Ok(notices) } else { Err(problems.join("; ")) }
+    }
+
+    fn add(&mut self, spec: &RouteSpec, table: &TargetTable, problems: &mut Vec<String>) {
+        check_spec(spec, table, problems);
+        let topic = self.topic_of(spec, problems);
+        let shape = &mut self.topics[topic].shape;
+        let mut notices = Vec::new();
+        let mut columns = Vec::with_capacity(table.columns.len());
+        let mut untyped = Vec::new();
+        for column in table.columns.iter().filter(|column| !spec.is_flag(&column.name)) {
+            match field_of(spec, table, column) {
+                Ok(Feed::From(field)) => columns.push(RouteColumn {
+                    name: column.name.clone(),
+                    kind: column.kind.clone(),
+                    policy: spec.policies.get(&column.name).copied().unwrap_or_default(),
+                    source: shape_field(shape, field, problems),
+                }),
+                Ok(Feed::Nothing) => notices.push(format!(
+                    "no column of the source feeds \"{}\" of \"{}\", which keeps what it has",
+                    column.name, table.name
+                )),
+                Ok(Feed::Untyped(name)) => untyped.push(name),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        if !untyped.is_empty() {
+            problems.push(untyped_problem(&untyped));
+        }
+        for column in &columns {
+            if let Some(wire) = &shape.fields[column.source].wire {
+                let told = check_fit(&table.name, column, wire);
+                problems.extend(told.0);
+                notices.extend(told.1);
+            }
+        }
+        let key: Vec<usize> =
+            table.key.iter().filter_map(|name| columns.iter().position(|column| column.name == *name)).collect();
+        if problems.is_empty() {
+            set_keys(spec, shape, &columns, &key, problems);
+        }
+        let moves = key.len() > spec.source_key.len();
+        let (name, apply, reselect) = (table.name.clone(), spec.apply.clone(), spec.reselect.clone());
+        let route = Route { topic: spec.topic.clone(), table: name, columns, key, moves, reselect, apply };
+        if moves && spec.format == Format::Flat {
+            problems.push(
+                "its rows move when a column of the target's key changes, and flattened records have no image before \
+                 to find the old row by: send whole envelopes to a topic for this table"
+                    .into(),
+            );
+        }
+        if let Some(facts) = &spec.source {
+            let (more, told) = source::check(spec, facts, &route, shape, spec.replaces_null);
+            problems.extend(more);
+            notices.extend(told);
+        }
+        if problems.is_empty() {
+            self.topics[topic].routes.push(self.routes.len());
+            self.notices.extend(notices.into_iter().map(|notice| format!("route {}: {notice}", spec.name())));
+            self.routes.push(route);
+        }
+    }
+
+    /// The route's topic, made by the first route that names it. What a topic's records are like must be the same for
+    /// all of its routes.
+    fn topic_of(&mut self, spec: &RouteSpec, problems: &mut Vec<String>) -> usize {
+        let shape = Shape {
+            unmapped: spec.unmapped.clone(),
+            unavailable: spec.unavailable.clone(),
+            signal_table: spec.signal_table.clone(),
+            ..Shape::new(spec.format, Vec::new(), Vec::new())
+        };
+        let Some(at) = self.topics.iter().position(|topic| topic.name == spec.topic) else {
+            let (name, on_truncate) = (spec.topic.clone(), spec.on_truncate);
+            self.topics.push(Topic { name, shape, routes: Vec::new(), on_truncate });
+            return self.topics.len() - 1;
+        };
+        let topic = &mut self.topics[at];
+        let mut differs = |what: &str, same: bool| {
+            if !same {
+                problems.push(format!("{what} differs from that of another route of this topic: a topic has one"));
+            }
+        };
+        differs("`format`", topic.shape.format == shape.format);
+        differs("`on_truncate`", topic.on_truncate == spec.on_truncate);
+        differs("the placeholder of unavailable values", topic.shape.unavailable == shape.unavailable);
+        differs("the signal table", topic.shape.signal_table == shape.signal_table);
+        let unmapped = merged(&topic.shape.unmapped, &shape.unmapped);
+        differs("`unmapped`", unmapped.is_some());
+        topic.shape.unmapped = unmapped.unwrap_or(Unmapped::Ignore);
+        at
+    }
+}
+
+/// What two routes of a topic say together about columns that no route wants; `None` when they disagree.
+fn merged(one: &Unmapped, other: &Unmapped) -> Option<Unmapped> {
+    let joined = |one: &[String], other: &[String]| one.iter().chain(other).cloned().collect();
+    match (one, other) {
+        (Unmapped::Ignore, Unmapped::Ignore) => Some(Unmapped::Ignore),
+        (Unmapped::Warn { except: one }, Unmapped::Warn { except: other }) => {
+            Some(Unmapped::Warn { except: joined(one, other) })
+        }
+        (Unmapped::Stop { except: one }, Unmapped::Stop { except: other }) => {
+            Some(Unmapped::Stop { except: joined(one, other) })
+        }
+        (Unmapped::Ignore | Unmapped::Warn { .. } | Unmapped::Stop { .. }, _) => None,
+    }
+}
+
+/// Rules that a route and its table must meet: named columns exist, and V3b, one owner for each target row.
+fn check_spec(spec: &RouteSpec, table: &TargetTable, problems: &mut Vec<String>) {
+    let has = |name: &str| table.columns.iter().any(|column| column.name == name);
+    let named = spec.renamed.keys().chain(spec.policies.keys().filter(|name| !spec.renamed.contains_key(*name)));
+    for target in named.filter(|target| !has(target)) {
+        problems.push(format!("table \"{}\" has no column \"{target}\": add it or correct `columns`", table.name));
+    }
+    if let Apply::Events { soft_delete } = &spec.apply
+        && !has(soft_delete)
+    {
+        problems
+            .push(format!("table \"{}\" has no column \"{soft_delete}\": add it or correct `soft_delete`", table.name));
+    }
+    if spec.source_key.is_empty() {
+        problems.push("`source_key` is empty: name the columns of the source table's primary key".into());
+    }
+    for source in &spec.source_key {
+        if !table.key.iter().any(|target| spec.source_of(target) == source) {
+            problems.push(format!(
+                "the primary key of \"{}\" does not contain the source's key column \"{source}\": two source rows \
+                 could then share one row there; add it to the table's primary key, or name it in `columns` if it \
+                 is called differently",
+                table.name
+            ));
+        }
+    }
+}
+
+/// What feeds a target column.
+enum Feed<'a> {
+    From(Field),
+    /// A source column of whose type nobody knows.
+    Untyped(&'a str),
+    /// The source is known, and has no column of that name.
+    Nothing,
+}
+
+/// The source column that feeds a target column, and how it stands on the wire.
+fn field_of<'a>(spec: &'a RouteSpec, table: &TargetTable, column: &'a Column) -> Result<Feed<'a>, String> {
+    let name = spec.source_of(&column.name);
+    if spec.format == Format::Event {
+        return Ok(Feed::From(Field { name: name.into(), wire: event_wire(&column.kind), declared: false }));
+    }
+    let place = || format!("source column \"{name}\", which feeds \"{}\" of \"{}\",", column.name, table.name);
+    let wire_of = |pg_type: &str| {
+        Wire::of_postgres(pg_type, &spec.modes).map_err(|unsent| match unsent {
+            Unsent::Omitted => format!("{} {unsent}: leave it out of the target's table", place()),
+            Unsent::Unknown => format!("{} is declared as \"{pg_type}\", which {unsent}: correct its `types`", place()),
+        })
+    };
+    if let Some(pg_type) = spec.types.get(name) {
+        return Ok(Feed::From(Field { name: name.into(), wire: Some(wire_of(pg_type)?), declared: true }));
+    }
+    match &spec.source {
+        Some(facts) => match facts.column(name) {
+            Some(fact) => Ok(Feed::From(Field::known(name, wire_of(&fact.pg_type)?))),
+            None if spec.renamed.contains_key(&column.name) || table.key.contains(&column.name) => {
+                Err(format!("{} is not in \"{}\": correct `columns`", place(), facts.table))
+            }
+            None => Ok(Feed::Nothing),
+        },
+        None if spec.schemas => Ok(Feed::From(Field { name: name.into(), wire: None, declared: false })),
+        None => Ok(Feed::Untyped(name)),
+    }
+}
+
+fn untyped_problem(names: &[&str]) -> String {
+    let lines: Vec<String> = names.iter().map(|name| format!("\"{name}\" = \"…\"")).collect();
+    format!(
+        "records without schema blocks do not say the types of these source columns: add them to the route with their \
+         Postgres types, as in \"numeric(10,2)\": types = {{ {} }}; or add `source_table` and [source.postgres], so \
+         that the catalog says them; or schemas = true in [source.debezium], if the connector sends schema blocks",
+        lines.join(", ")
+    )
+}
+
+/// Business events carry what their target's column holds, in the form of the contracts in `schemas/`.
+fn event_wire(kind: &Kind) -> Option<Wire> {
+    Some(match kind {
+        Kind::Bool => Wire::Bool,
+        Kind::Int16 => Wire::Int16,
+        Kind::Int32 => Wire::Int32,
+        Kind::Int64 => Wire::Int64,
+        Kind::Decimal => Wire::DecimalText,
+        Kind::Text => Wire::Text,
+        Kind::Uuid => Wire::Uuid,
+        Kind::Date => Wire::CalendarDate,
+        Kind::Timestamp | Kind::TimestampMillis => Wire::ZonedTimestamp { decimals: 6 },
+        _ => return None,
+    })
+}
+
+/// The place of a field in the shape, added when it is new. One column of business events that is read as two kinds
+/// stands there twice; one of a table is one.
+fn shape_field(shape: &mut Shape, field: Field, problems: &mut Vec<String>) -> usize {
+    let same = |known: &Field| match shape.format {
+        Format::Event => *known == field,
+        Format::Envelope | Format::Flat => known.name == field.name,
+    };
+    if let Some(at) = shape.fields.iter().position(same) {
+        if shape.fields[at] != field {
+            problems.push(format!(
+                "column \"{}\" of the source has another type here than in another route of this topic: correct `types`",
+                field.name
+            ));
+        }
+        return at;
+    }
+    shape.fields.push(field);
+    shape.fields.len() - 1
+}
+
+/// What a column makes of values that stand on the wire like this: a problem with its mend, or a loss that it allows.
+fn check_fit(table: &str, column: &RouteColumn, wire: &Wire) -> (Option<String>, Option<String>) {
+    let place = || format!("column \"{}\" of \"{table}\" ({})", column.name, column.kind);
+    match fit(wire, &column.kind) {
+        Fit::Exact | Fit::Checked(_) => (None, None),
+        Fit::Lossy(what) if column.policy.lossy => (None, Some(format!("{} {what}", place()))),
+        Fit::Lossy(what) => {
+            let mend = format!("allow it with `lossy = true` for \"{}\" in the route's `columns`", column.name);
+            (Some(format!("{} {what}: {mend}, or give it a type that holds all", place())), None)
+        }
+        Fit::Never(why) => (Some(format!("{} {why}: give it another type", place())), None),
+    }
+}
+
+/// Sets the topic's key, and what has to be read from an image before.
+fn set_keys(spec: &RouteSpec, shape: &mut Shape, columns: &[RouteColumn], key: &[usize], problems: &mut Vec<String>) {
+    let field = |name: &String| shape.fields.iter().position(|field| field.name == *name);
+    let source_key: Vec<usize> = spec.source_key.iter().filter_map(field).collect();
+    if shape.key.is_empty() {
+        shape.key = source_key.clone();
+    } else if shape.key != source_key {
+        problems.push("`source_key` differs from that of another route of this topic: a topic has one key".into());
+    }
+    for needed in source_key.into_iter().chain(key.iter().map(|at| columns[*at].source)) {
+        if !shape.before.contains(&needed) {
+            shape.before.push(needed);
+        }
+    }
+}
