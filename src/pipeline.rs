@@ -79,6 +79,8 @@ pub struct Progress {
     /// Records finished since the assignment, dead letters among them.
     pub finished: u64,
     pub dead_lettered: u64,
+    /// Those that speak of no row.
+    pub passed_over: u64,
     pub state: State,
 }
 
@@ -123,7 +125,7 @@ struct Revoked;
 impl Progress {
     /// An assignment of which nothing is finished yet.
     pub fn at(next_offset: i64, chain: Option<Chain>) -> Self {
-        Progress { next_offset, chain, finished: 0, dead_lettered: 0, state: State::Running }
+        Progress { next_offset, chain, finished: 0, dead_lettered: 0, passed_over: 0, state: State::Running }
     }
 }
 
@@ -290,6 +292,7 @@ impl<S: Sink> Run<'_, S> {
             progress.next_offset = batch.next_offset;
             progress.chain = progress.chain.and(chain);
             progress.finished += finished;
+            progress.passed_over += batch.passed_over;
         });
         self.held.release(held);
         self.say(State::Running);

@@ -28,6 +28,7 @@ pub struct Draft {
     records: Vec<Versioned>,
     rejects: Vec<Rejected>,
     writes: Fold,
+    passed_over: u64,
     next_offset: i64,
     bytes: usize,
 }
@@ -40,14 +41,14 @@ pub enum Pushed {
     Stop(String),
 }
 
-/// What one record asks for, or the route and reason that refuse it.
-type Planned = Result<Vec<Write>, Rejected>;
+/// What one record asks for, `None` when it speaks of no row; or the route and reason that refuse it.
+type Planned = Result<Option<Vec<Write>>, Rejected>;
 
 impl Draft {
     /// An empty draft whose first record will have `next_offset` or a higher one.
     pub fn new(routes: Arc<Routes>, partition: TopicPartition, next_offset: i64) -> Self {
-        let writes = Fold::default();
-        Draft { routes, partition, records: Vec::new(), rejects: Vec::new(), writes, next_offset, bytes: 0 }
+        let (records, rejects, writes) = (Vec::new(), Vec::new(), Fold::default());
+        Draft { routes, partition, records, rejects, writes, passed_over: 0, next_offset, bytes: 0 }
     }
 
     pub fn is_empty(&self) -> bool {
@@ -79,7 +80,8 @@ impl Draft {
             Err(_) => Err(rejected(at, None, Reject::new(RejectClass::Panicked, "decoding or planning it panicked"))),
         };
         match planned {
-            Ok(writes) => writes.into_iter().for_each(|write| self.writes.push(&self.routes, write)),
+            Ok(None) => self.passed_over += 1,
+            Ok(Some(writes)) => writes.into_iter().for_each(|write| self.writes.push(&self.routes, write)),
             Err(reject) => self.rejects.push(reject),
         }
         self.next_offset = versioned.record.offset + 1;
@@ -97,6 +99,7 @@ impl Draft {
             records: draft.records,
             writes: draft.writes.into_writes(),
             rejects: draft.rejects,
+            passed_over: draft.passed_over,
             next_offset: draft.next_offset,
         }
     }
@@ -118,7 +121,7 @@ pub fn again(
             draft.push(versioned, &mut decode);
         }
     }
-    Batch { next_offset: batch.next_offset, ..draft.take() }
+    Batch { next_offset: batch.next_offset, passed_over: batch.passed_over, ..draft.take() }
 }
 
 const TRUNCATED: &str = "the table was truncated at the source, and a truncate has no version and no order among the \
@@ -181,9 +184,9 @@ fn plan(routes: &Routes, record: usize, versioned: &Versioned, decoded: Decoded)
         | Decoded::Heartbeat
         | Decoded::Transaction
         | Decoded::SchemaChange
-        | Decoded::Signal => {}
+        | Decoded::Signal => return Ok(None),
     }
-    Ok(writes)
+    Ok(Some(writes))
 }
 
 /// One record on its way through one route.

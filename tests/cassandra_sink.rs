@@ -120,6 +120,7 @@ fn batch(mut writes: Vec<Write>) -> Batch {
         records,
         writes,
         rejects: Vec::new(),
+        passed_over: 0,
     }
 }
 

@@ -241,12 +241,13 @@ impl<S: Sink> Poll<'_, S> {
     fn say_status(&mut self, now: Instant) {
         let context = self.consumer.context();
         let mut owned = context.owned();
-        let (mut finished, mut dead_lettered) = (0, 0);
+        let (mut finished, mut dead_lettered, mut passed_over) = (0, 0, 0);
         let mut waits: Vec<String> = Vec::new();
         for partition in owned.iter_mut() {
             let progress = partition.progress();
             finished += progress.finished;
             dead_lettered += progress.dead_lettered;
+            passed_over += progress.passed_over;
             match progress.state {
                 State::Running => {}
                 State::Waiting(what) => waits.push(format!("{}: waiting for {what}", partition.id)),
@@ -267,6 +268,7 @@ impl<S: Sink> Poll<'_, S> {
             partitions = owned.len(),
             records = finished,
             dead_lettered,
+            passed_over,
             waiting = waits.join("; "),
             "status"
         );

@@ -253,7 +253,7 @@ fn a_truncate_is_passed_over_where_the_routes_say_so() {
     let mut draft = Draft::new(routes.clone(), TopicPartition { topic: "orders".into(), partition: 0 }, 0);
     assert_eq!(draft.push(record(0, r#"{"op":"t"}"#), decoder(routes.clone())), Pushed::Taken);
     let batch = draft.take();
-    assert_eq!((batch.writes.len(), batch.rejects.len(), batch.next_offset), (0, 0, 1));
+    assert_eq!((batch.writes.len(), batch.rejects.len(), batch.passed_over, batch.next_offset), (0, 0, 1, 1));
 }
 
 #[test]

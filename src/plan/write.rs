@@ -12,6 +12,8 @@ pub struct Batch {
     /// In the order of the records that caused them.
     pub writes: Vec<Write>,
     pub rejects: Vec<Rejected>,
+    /// Records that speak of no row: heartbeats, transactions, messages and the like.
+    pub passed_over: u64,
     /// The offset after the last record: what is committed once the batch is durable.
     pub next_offset: i64,
 }

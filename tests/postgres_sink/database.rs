@@ -217,6 +217,7 @@ pub fn batch(first_offset: i64, events: &[Event]) -> Batch {
         writes: writes.collect(),
         records: offsets.map(|offset| Versioned { record: record(offset), version: 0 }).collect(),
         rejects: Vec::new(),
+        passed_over: 0,
     }
 }
 
