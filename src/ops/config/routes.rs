@@ -251,3 +251,46 @@ impl Debezium {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<Route, String> {
+        toml::from_str(text).map_err(|error: toml::de::Error| error.message().to_string())
+    }
+
+    const ROUTE: &str = "topic = \"t\"\ntable = \"t\"\nsource_key = [\"id\"]\n";
+
+    #[test]
+    fn a_route_says_what_its_topic_is_like_over_the_connectors_settings() {
+        let connector: Debezium = toml::from_str(
+            "decimal_handling_mode = \"string\"\nschemas = true\nsignal_data_collection = \"a.b.signal\"",
+        )
+        .expect("settings of Debezium");
+        let route = "format = \"flat\"\nunmapped = \"stop\"\nignore = [\"x\"]\non_truncate = \"ignore\"\n\
+                     types = { n = \"numeric\" }\ndebezium = { schemas = false, time_precision_mode = \"isostring\" }\n\
+                     columns = { a = \"b\", c = { lossy = true }, d = { from = \"e\", unrepresentable = \"clamp\" } }";
+        let spec = read(&format!("{ROUTE}{route}")).expect("a route").spec(&connector);
+        assert_eq!((spec.format, spec.on_truncate, spec.schemas), (Format::Flat, OnTruncate::Ignore, false));
+        assert_eq!(spec.unmapped, Unmapped::Stop { except: vec!["x".into()] });
+        assert_eq!(spec.modes.decimal_handling_mode, DecimalMode::String);
+        assert_eq!(spec.modes.time_precision_mode, TimeMode::Isostring);
+        assert_eq!(spec.signal_table, Some(("a.b".into(), "signal".into())));
+        assert_eq!((spec.source_of("a"), spec.source_of("c"), spec.source_of("d")), ("b", "c", "e"));
+        let policy = |lossy, unrepresentable| Some(Policy { lossy, unrepresentable });
+        assert_eq!(spec.policies.get("a"), None);
+        assert_eq!(spec.policies.get("c").copied(), policy(true, Unrepresentable::Reject));
+        assert_eq!(spec.policies.get("d").copied(), policy(false, Unrepresentable::Clamp));
+        assert!(spec.replaces_null, "as Kafka Connect does when nobody says otherwise");
+    }
+
+    #[test]
+    fn what_is_misspelt_is_named_with_what_could_stand_there() {
+        let told = |text: &str| read(&format!("{ROUTE}{text}")).expect_err("it is wrong");
+        insta::assert_snapshot!(told("columns = { a = { form = \"b\" } }"), @"unknown field `form`, expected one of `from`, `lossy`, `unrepresentable`");
+        insta::assert_snapshot!(told("columns = { a = 1 }"), @r#"invalid type: integer `1`, expected a source column's name, or { from = "name", lossy = true, unrepresentable = "null" }"#);
+        insta::assert_snapshot!(told("unmapped = \"fail\""), @"unknown variant `fail`, expected one of `ignore`, `warn`, `stop`");
+        insta::assert_snapshot!(told("debezium = { decimal_handling_mode = \"exact\" }"), @"unknown variant `exact`, expected one of `precise`, `double`, `string`");
+    }
+}
