@@ -26,6 +26,7 @@ use tokio::sync::SemaphorePermit;
 use self::cluster::Cluster;
 use self::group::Item;
 use self::statement::{BoundRow, PreparedRoute, delete_cql, insert_cql, put_partition_key, token, version_of};
+use self::types::encode::Misfit;
 use crate::change::{Reject, RejectClass};
 use crate::plan::route::{Apply, Route, Routes};
 use crate::plan::write::{Batch, Expect, Rejected};
@@ -60,7 +61,7 @@ impl Cluster {
         let insert = self.prepare(insert_cql(&self.keyspace, route)).await?;
         let delete = self.prepare(delete_cql(&self.keyspace, route)).await?;
         for (column, marker) in route.columns.iter().zip(insert.get_variable_col_specs().iter()) {
-            if types::kind_of(marker.typ()).as_ref() != Ok(&column.kind) {
+            if types::kind::kind_of_value(marker.typ()).as_ref() != Ok(&column.kind) {
                 return Err(Failure::Stop(format!(
                     "route {}: column \"{}\" changed its type while Rowferry was starting: start again",
                     route.name(),
@@ -95,7 +96,7 @@ impl Sink for Cassandra {
         };
         let groups = match self.group(batch, &rows) {
             Ok(groups) => groups,
-            Err(types::Misfit) => return Outcome::Stop(fault("a key was not checked")),
+            Err(Misfit) => return Outcome::Stop(fault("a key was not checked")),
         };
         let halt = AtomicBool::new(false);
         let mut sends: FuturesUnordered<_> =
@@ -194,7 +195,7 @@ impl Cassandra {
     }
 
     /// Which rows travel together: by partition key, and by the nodes that keep it.
-    fn group(&self, batch: &Batch, rows: &[BoundRow<'_>]) -> Result<Vec<Vec<usize>>, types::Misfit> {
+    fn group(&self, batch: &Batch, rows: &[BoundRow<'_>]) -> Result<Vec<Vec<usize>>, Misfit> {
         let mut keys = Vec::with_capacity(rows.len() * 16);
         let mut ends = Vec::with_capacity(rows.len());
         for row in rows {

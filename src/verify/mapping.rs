@@ -129,8 +129,11 @@ pub fn same(source: &Value, target: &Value) -> bool {
 /// How the source column is read for a target column of this kind, or why the two cannot be compared.
 fn kind_for(source: &SourceColumn, target: &str, kind: &Kind) -> Result<Kind, String> {
     let is_whole = |kind: &Kind| matches!(kind, Kind::Int16 | Kind::Int32 | Kind::Int64);
+    // The same values, of which the target's kind has fewer.
+    let is_narrower =
+        |found: &Kind| matches!((found, kind), (Kind::Timestamp, Kind::TimestampMillis) | (Kind::Text, Kind::Ascii));
     match &source.kind {
-        Some(found) if found == kind || is_whole(found) && is_whole(kind) => Ok(found.clone()),
+        Some(found) if found == kind || is_whole(found) && is_whole(kind) || is_narrower(found) => Ok(found.clone()),
         _ => Err(format!(
             "column \"{}\" of the source has type {}, and \"{target}\", which it feeds, is {kind}: such values cannot \
              be compared; give the target's column the source's type",

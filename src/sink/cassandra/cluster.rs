@@ -199,7 +199,7 @@ fn describe(name: &str, table: &Table, problems: &mut Vec<String>) -> TargetTabl
             ColumnKind::Static => {
                 Err("is static, shared by the rows of a partition, which one source row cannot own".into())
             }
-            _ => types::kind_of(&described.typ),
+            _ => types::kind::kind_of(&described.typ),
         };
         match kind {
             Ok(kind) => columns.push(Column { name: column.clone(), kind }),

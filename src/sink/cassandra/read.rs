@@ -108,7 +108,7 @@ impl Reader {
         key.len() == self.route.key.len()
             && columns.zip(key).all(|(column, value)| {
                 let mut bytes = 0;
-                types::encode(&column.kind, value, |piece| bytes += piece.len()).is_ok()
+                types::encode::encode(&column.kind, value, |piece| bytes += piece.len()).is_ok()
                     && bytes <= types::KEY_BYTES_MAX
                     && (bytes > 0 || self.route.key.len() > 1)
             })
@@ -123,16 +123,16 @@ struct Stored(Row);
 #[error("column \"{column}\" {why}")]
 struct UnreadableColumn {
     column: String,
-    why: types::Unreadable,
+    why: types::decode::Unreadable,
 }
 
 impl<'frame, 'metadata> DeserializeRow<'frame, 'metadata> for Stored {
     fn type_check(specs: &[ColumnSpec<'_>]) -> Result<(), TypeCheckError> {
-        specs.iter().try_for_each(|spec| match types::kind_of(spec.typ()) {
+        specs.iter().try_for_each(|spec| match types::kind::kind_of_value(spec.typ()) {
             Ok(_) => Ok(()),
             Err(why) => Err(TypeCheckError::new(UnreadableColumn {
                 column: spec.name().into(),
-                why: types::Unreadable::Type(why),
+                why: types::decode::Unreadable::Type(why),
             })),
         })
     }
@@ -142,7 +142,7 @@ impl<'frame, 'metadata> DeserializeRow<'frame, 'metadata> for Stored {
         for column in columns {
             let column = column?;
             let bytes = column.slice.as_ref().map(|slice| slice.as_slice());
-            row.push(types::decode(column.spec.typ(), bytes).map_err(|why| {
+            row.push(types::decode::decode(column.spec.typ(), bytes).map_err(|why| {
                 DeserializationError::new(UnreadableColumn { column: column.spec.name().into(), why })
             })?);
         }

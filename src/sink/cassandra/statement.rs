@@ -8,7 +8,7 @@ use scylla::serialize::row::{RowSerializationContext, SerializeRow};
 use scylla::serialize::writers::RowWriter;
 use scylla::statement::prepared::PreparedStatement;
 
-use super::types::{self, Misfit};
+use super::types::encode::{Misfit, encode};
 use crate::plan::route::{Route, RouteColumn};
 use crate::plan::write::{Write, WriteKind};
 use crate::row::Value;
@@ -98,11 +98,11 @@ pub fn put_partition_key(
     for at in columns {
         let (kind, value) = (&route.columns[*at].kind, &values[*at]);
         if let [_] = columns {
-            return types::encode(kind, value, |bytes| out.extend_from_slice(bytes));
+            return encode(kind, value, |bytes| out.extend_from_slice(bytes));
         }
         let length_at = out.len();
         out.extend_from_slice(&[0, 0]);
-        types::encode(kind, value, |bytes| out.extend_from_slice(bytes))?;
+        encode(kind, value, |bytes| out.extend_from_slice(bytes))?;
         let length = u16::try_from(out.len() - length_at - 2).map_err(|_| Misfit)?;
         out[length_at..length_at + 2].copy_from_slice(&length.to_be_bytes());
         out.push(0);
@@ -181,7 +181,7 @@ fn put(writer: &mut RowWriter<'_>, column: &RouteColumn, value: &Value) -> Resul
         }
         sent => {
             let mut bytes = cell.into_value_builder();
-            types::encode(&column.kind, sent, |piece| bytes.append_bytes(piece)).map_err(SerializationError::new)?;
+            encode(&column.kind, sent, |piece| bytes.append_bytes(piece)).map_err(SerializationError::new)?;
             bytes.finish().map_err(SerializationError::new)?;
         }
     }

@@ -2,21 +2,26 @@
 //!
 //! Pure. The byte forms are those of the native protocol, version 4, section 6.
 
-use bigdecimal::BigDecimal;
-use bigdecimal::num_bigint::BigInt;
-use bytestring::ByteString;
-use scylla::cluster::metadata::{CollectionType, ColumnType, NativeType};
-use uuid::Uuid;
+pub mod kind;
+mod size;
+mod order;
+mod flaw;
+pub mod encode;
+pub mod decode;
 
+use std::ops::Range;
+
+use self::flaw::{Flaw, flaw};
+use self::size::value_bytes;
 use crate::change::{Reject, RejectClass};
 use crate::plan::route::{Route, RouteColumn};
 use crate::plan::write::{Write, WriteKind};
-use crate::row::{Kind, Value};
+use crate::row::Value;
 
 /// The longest key that the server takes, in bytes: a partition key as a whole, and each clustering column.
 pub const KEY_BYTES_MAX: usize = 65_535;
 
-/// The largest row that is sent, in bytes as [`row_bytes`] counts them. The server refuses a mutation above half of
+/// The largest row that is sent, in bytes as [`check`] counts them. The server refuses a mutation above half of
 /// its commit log segment; 8 MiB is the smallest segment in use, and what the message adds stays in the difference.
 pub const ROW_BYTES_MAX: usize = 4 * 1024 * 1024 - 64 * 1024;
 
@@ -29,60 +34,10 @@ const CELL_OVERHEAD_BYTES: usize = 20;
 const DATE_EPOCH: u32 = 1 << 31;
 
 const MICROS_PER_MILLI: i64 = 1000;
+const NANOS_PER_MICRO: i64 = 1000;
 
-/// How values of a column are read and written, or why the column cannot be written, as the end of a sentence.
-pub fn kind_of(typ: &ColumnType<'_>) -> Result<Kind, String> {
-    let native = match typ {
-        ColumnType::Native(native) => native,
-        ColumnType::Collection { frozen: false, typ: CollectionType::List(_) } => {
-            return Err(
-                "is a list that is not frozen, which doubles when the same write arrives twice: make it frozen".into(),
-            );
-        }
-        other => return Err(format!("has type {}, which Rowferry does not write yet", type_name(other))),
-    };
-    match native {
-        NativeType::Boolean => Ok(Kind::Bool),
-        NativeType::SmallInt => Ok(Kind::Int16),
-        NativeType::Int => Ok(Kind::Int32),
-        NativeType::BigInt => Ok(Kind::Int64),
-        NativeType::Decimal => Ok(Kind::Decimal),
-        // The server alone checks that an ascii column gets ASCII: such a row comes back as refused.
-        NativeType::Text | NativeType::Ascii => Ok(Kind::Text),
-        NativeType::Uuid => Ok(Kind::Uuid),
-        NativeType::Date => Ok(Kind::Date),
-        NativeType::Timestamp => Ok(Kind::Timestamp),
-        NativeType::Counter => {
-            Err("is a counter, which counts twice when the same write arrives twice: make it a bigint".into())
-        }
-        _ => Err(format!("has type {}, which Rowferry does not write yet", type_name(typ))),
-    }
-}
-
-/// The type as CQL writes it.
-fn type_name(typ: &ColumnType<'_>) -> String {
-    let frozen = |frozen: bool, inner: String| if frozen { format!("frozen<{inner}>") } else { inner };
-    match typ {
-        ColumnType::Native(native) => format!("{native:?}").to_lowercase(),
-        ColumnType::Collection { frozen: is_frozen, typ } => frozen(
-            *is_frozen,
-            match typ {
-                CollectionType::List(item) => format!("list<{}>", type_name(item)),
-                CollectionType::Set(item) => format!("set<{}>", type_name(item)),
-                CollectionType::Map(key, value) => format!("map<{}, {}>", type_name(key), type_name(value)),
-                _ => "collection".into(),
-            },
-        ),
-        ColumnType::Vector { typ, dimensions } => format!("vector<{}, {dimensions}>", type_name(typ)),
-        ColumnType::UserDefinedType { frozen: is_frozen, definition } => {
-            frozen(*is_frozen, definition.name.to_string())
-        }
-        ColumnType::Tuple(items) => {
-            format!("tuple<{}>", items.iter().map(type_name).collect::<Vec<_>>().join(", "))
-        }
-        _ => "that this version does not know".into(),
-    }
-}
+/// The times of a day: CQL has no 24:00.
+const DAY_MICROS: Range<i64> = 0..86_400_000_000;
 
 /// Whether the server can take this write. Asked before anything is sent, because the server reports a row that does
 /// not fit with the same code as a missing column. `partition_columns` says how many columns of the key choose the
@@ -101,7 +56,7 @@ pub fn check(route: &Route, partition_columns: usize, write: &Write) -> Result<(
         }
     }
     check_key(route, partition_columns, write)?;
-    if row_bytes(route, write) > ROW_BYTES_MAX {
+    if sent_bytes(route, write) > ROW_BYTES_MAX {
         return Err(Reject::new(
             RejectClass::TooLarge,
             format!("the row for {} is larger than {ROW_BYTES_MAX} bytes", route.table),
@@ -110,20 +65,33 @@ pub fn check(route: &Route, partition_columns: usize, write: &Write) -> Result<(
     Ok(())
 }
 
-/// What the server counts for this write at most, in bytes.
+/// What the server counts for this write at most, in bytes. It counts the elements of a set, map or struct that is not
+/// frozen as cells of their own, and the kind does not say which one is.
 pub fn row_bytes(route: &Route, write: &Write) -> usize {
+    let cells: usize = sent_cells(route, write)
+        .map(|(_, value)| match value {
+            Value::List(items) => items.len(),
+            Value::Map(pairs) => pairs.len(),
+            _ => 0,
+        })
+        .sum();
+    cells * CELL_OVERHEAD_BYTES + sent_bytes(route, write)
+}
+
+/// The same with one cell for each column, which is what counts for the size of a mutation: the elements there have
+/// less around them than the lengths that they have on the wire.
+fn sent_bytes(route: &Route, write: &Write) -> usize {
     let key: usize = key_of(route, write).map(|(column, value)| value_bytes(&column.kind, value)).sum();
-    let cells: usize = match write.kind {
-        WriteKind::Upsert => route
-            .columns
-            .iter()
-            .zip(&write.values)
-            .filter(|(_, value)| value.is_sent())
-            .map(|(column, value)| CELL_OVERHEAD_BYTES + value_bytes(&column.kind, value))
-            .sum(),
-        WriteKind::Delete => 0,
+    let cells = sent_cells(route, write).map(|(column, value)| CELL_OVERHEAD_BYTES + value_bytes(&column.kind, value));
+    ROW_OVERHEAD_BYTES + key + cells.sum::<usize>()
+}
+
+fn sent_cells<'a>(route: &'a Route, write: &'a Write) -> impl Iterator<Item = (&'a RouteColumn, &'a Value)> {
+    let columns = match write.kind {
+        WriteKind::Upsert => &route.columns[..],
+        WriteKind::Delete => &[],
     };
-    ROW_OVERHEAD_BYTES + key + cells
+    columns.iter().zip(&write.values).filter(|(_, value)| value.is_sent())
 }
 
 fn key_of<'a>(route: &'a Route, write: &'a Write) -> impl Iterator<Item = (&'a RouteColumn, &'a Value)> {
@@ -155,26 +123,13 @@ fn check_key(route: &Route, partition_columns: usize, write: &Write) -> Result<(
 }
 
 fn check_value(route: &Route, column: &RouteColumn, value: &Value) -> Result<(), Reject> {
-    let problem = match (&column.kind, value) {
-        (_, Value::Absent | Value::Unavailable | Value::Null) => return Ok(()),
-        (Kind::Int16, Value::Int(int)) if i16::try_from(*int).is_err() => "does not fit 16 bits",
-        (Kind::Int32, Value::Int(int)) if i32::try_from(*int).is_err() => "does not fit 32 bits",
-        (Kind::Decimal, Value::Decimal(decimal)) if i32::try_from(decimal.fractional_digit_count()).is_err() => {
-            "has more decimal places than 32 bits count"
+    match flaw(&column.kind, value) {
+        None => Ok(()),
+        Some(Flaw { class, text, is_inside: false }) => Err(reject(class, route, column, text)),
+        Some(Flaw { class, text, is_inside: true }) => {
+            Err(reject(class, route, column, &format!("holds an element that {text}")))
         }
-        (Kind::Timestamp, Value::Timestamp(micros)) if micros % MICROS_PER_MILLI != 0 => {
-            "would lose microseconds: Cassandra keeps milliseconds"
-        }
-        (Kind::Bool, Value::Bool(_))
-        | (Kind::Int16 | Kind::Int32 | Kind::Int64, Value::Int(_))
-        | (Kind::Decimal, Value::Decimal(_))
-        | (Kind::Text, Value::Text(_))
-        | (Kind::Uuid, Value::Uuid(_))
-        | (Kind::Date, Value::Date(_))
-        | (Kind::Timestamp, Value::Timestamp(_)) => return Ok(()),
-        _ => return Err(reject(RejectClass::WrongType, route, column, "has a value of another type")),
-    };
-    Err(out_of_range(route, column, problem))
+    }
 }
 
 fn out_of_range(route: &Route, column: &RouteColumn, problem: &str) -> Reject {
@@ -185,97 +140,7 @@ fn reject(class: RejectClass, route: &Route, column: &RouteColumn, problem: &str
     Reject::new(class, format!("{}.{} ({}) {problem}", route.table, column.name, column.kind))
 }
 
-/// How many bytes the value takes on the wire, at most and without its length.
-fn value_bytes(kind: &Kind, value: &Value) -> usize {
-    match value {
-        Value::Absent | Value::Unavailable | Value::Null => 0,
-        Value::Bool(_) => 1,
-        Value::Int(_) => match kind {
-            Kind::Int16 => 2,
-            Kind::Int32 => 4,
-            _ => 8,
-        },
-        Value::Decimal(decimal) => 4 + decimal.as_bigint_and_scale().0.bits() as usize / 8 + 1,
-        Value::Text(text) => text.len(),
-        Value::Uuid(_) => 16,
-        Value::Date(_) => 4,
-        Value::Timestamp(_) => 8,
-        _ => 0,
-    }
-}
-
-/// A value reached the wire that [`check`] would have refused: a fault of ours, never of the record.
-#[derive(Debug, thiserror::Error)]
-#[error("a value was bound that does not fit its column")]
-pub struct Misfit;
-
-/// Hands the bytes of a value that passed [`check`] to `put`, in one or more pieces. Null, absent and unavailable have
-/// no bytes and are a [`Misfit`] here.
-pub fn encode(kind: &Kind, value: &Value, mut put: impl FnMut(&[u8])) -> Result<(), Misfit> {
-    match (kind, value) {
-        (Kind::Bool, Value::Bool(bool)) => put(&[u8::from(*bool)]),
-        (Kind::Int16, Value::Int(int)) => put(&i16::try_from(*int).map_err(|_| Misfit)?.to_be_bytes()),
-        (Kind::Int32, Value::Int(int)) => put(&i32::try_from(*int).map_err(|_| Misfit)?.to_be_bytes()),
-        (Kind::Int64, Value::Int(int)) => put(&int.to_be_bytes()),
-        (Kind::Decimal, Value::Decimal(decimal)) => {
-            let (digits, scale) = decimal.as_bigint_and_scale();
-            put(&i32::try_from(scale).map_err(|_| Misfit)?.to_be_bytes());
-            match i64::try_from(&*digits) {
-                // Nearly every decimal: no allocation.
-                Ok(small) => put(shortest(&small.to_be_bytes())),
-                Err(_) => put(&digits.to_signed_bytes_be()),
-            }
-        }
-        (Kind::Text, Value::Text(text)) => put(text.as_bytes()),
-        (Kind::Uuid, Value::Uuid(uuid)) => put(uuid.as_bytes()),
-        (Kind::Date, Value::Date(days)) => put(&(days.cast_unsigned() ^ DATE_EPOCH).to_be_bytes()),
-        (Kind::Timestamp, Value::Timestamp(micros)) if micros % MICROS_PER_MILLI == 0 => {
-            put(&(micros / MICROS_PER_MILLI).to_be_bytes());
-        }
-        _ => return Err(Misfit),
-    }
-    Ok(())
-}
-
-/// The two's complement form without the bytes that only repeat the sign.
-fn shortest(bytes: &[u8]) -> &[u8] {
-    let repeats = bytes.windows(2).take_while(|pair| matches!(pair, [0x00, 0x00..=0x7f] | [0xff, 0x80..=0xff])).count();
-    &bytes[repeats..]
-}
-
-/// Why a stored value was not read.
-#[derive(Debug, thiserror::Error)]
-pub enum Unreadable {
-    #[error("{0}")]
-    Type(String),
-    #[error("is stored in a form that Rowferry does not read")]
-    Form,
-}
-
-/// Reads what the server returns for a column of this type; `None` is null.
-pub fn decode(typ: &ColumnType<'_>, bytes: Option<&[u8]>) -> Result<Value, Unreadable> {
-    let kind = kind_of(typ).map_err(Unreadable::Type)?;
-    let Some(bytes) = bytes else { return Ok(Value::Null) };
-    read(&kind, bytes).ok_or(Unreadable::Form)
-}
-
-fn read(kind: &Kind, bytes: &[u8]) -> Option<Value> {
-    Some(match kind {
-        Kind::Bool => Value::Bool(u8::from_be_bytes(bytes.try_into().ok()?) != 0),
-        Kind::Int16 => Value::Int(i16::from_be_bytes(bytes.try_into().ok()?).into()),
-        Kind::Int32 => Value::Int(i32::from_be_bytes(bytes.try_into().ok()?).into()),
-        Kind::Int64 => Value::Int(i64::from_be_bytes(bytes.try_into().ok()?)),
-        Kind::Decimal => {
-            let (scale, digits) = bytes.split_first_chunk::<4>()?;
-            Value::Decimal(BigDecimal::new(BigInt::from_signed_bytes_be(digits), i32::from_be_bytes(*scale).into()))
-        }
-        Kind::Text => Value::Text(ByteString::try_from(bytes).ok()?),
-        Kind::Uuid => Value::Uuid(Uuid::from_slice(bytes).ok()?),
-        Kind::Date => Value::Date((u32::from_be_bytes(bytes.try_into().ok()?) ^ DATE_EPOCH).cast_signed()),
-        Kind::Timestamp => Value::Timestamp(i64::from_be_bytes(bytes.try_into().ok()?).checked_mul(MICROS_PER_MILLI)?),
-        _ => return None,
-    })
-}
-
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod wire_tests;
