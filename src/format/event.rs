@@ -6,19 +6,29 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 
 use crate::change::{Change, Decoded, Op, Reject, RejectClass};
-use crate::format::json::{self, Name, Notes};
+use crate::format::image::Columns;
+use crate::format::json::{self, Name, Notes, Skip};
 use crate::format::logical;
+use crate::format::unavailable::Placeholder;
 use crate::record::Record;
+use crate::row::wire::Wire;
 use crate::row::{Row, Shape, Value};
 
 /// Decodes one business event. Members that are not there are absent columns; the record's key must be the plain
 /// text of the one key column.
-pub fn decode(shape: &Shape, record: &Record) -> Result<Decoded, Reject> {
+pub fn decode(
+    shape: &Shape,
+    wires: &[Option<Wire>],
+    placeholder: &Placeholder,
+    record: &Record,
+) -> Result<Decoded, Reject> {
     let value = record.value.as_ref().filter(|value| !value.is_empty());
     let value = value.ok_or_else(|| Reject::new(RejectClass::Empty, "the event has no value"))?;
     let text = json::text("the value", value)?;
     let notes = Notes::new(&text);
-    let Event { op, row } = notes.read("the value", EventSeed { shape, notes: &notes })?;
+    // One column may be read as two kinds, for two routes.
+    let columns = Columns { fields: &shape.fields, wires, twins: true, placeholder, notes: &notes };
+    let Event { op, row } = notes.read("the value", &text, EventSeed { columns })?;
     let op = op.ok_or_else(|| Reject::new(RejectClass::WrongType, "the event has no `event_type`"))?;
     check_key(shape, record, &row)?;
     Ok(Decoded::Change(Change { op, before: None, after: Some(row) }))
@@ -58,8 +68,7 @@ fn check_key(shape: &Shape, record: &Record, row: &Row) -> Result<(), Reject> {
 }
 
 struct EventSeed<'a, 't> {
-    shape: &'a Shape,
-    notes: &'a Notes<'t>,
+    columns: Columns<'a, 't>,
 }
 
 impl<'de> DeserializeSeed<'de> for EventSeed<'_, 'de> {
@@ -78,24 +87,28 @@ impl<'de> Visitor<'de> for EventSeed<'_, 'de> {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Event, A::Error> {
-        let mut event = Event { op: None, row: vec![Value::Absent; self.shape.fields.len()] };
-        while let Some(Name(name)) = map.next_key()? {
+        let Columns { notes, .. } = self.columns;
+        let mut event = Event { op: None, row: self.columns.empty_row() };
+        let mut next = 0;
+        while let Some(Name(name)) = map.next_key::<Name<'de>>()? {
             if name != "event_type" {
-                json::read_member(self.shape, self.notes, &name, &mut event.row, &mut map)?;
+                match self.columns.find(&name, &mut next) {
+                    Some(at) => self.columns.read(at, &mut event.row, &mut map)?,
+                    None => {
+                        map.next_value::<Skip>()?;
+                    }
+                }
                 continue;
             }
-            if event.op.is_some() {
-                let text = "the member \"event_type\" comes twice";
-                return Err(self.notes.refuse(Reject::new(RejectClass::WrongType, text)));
-            }
-            let Name(kind) = map.next_value()?;
+            notes.once("event_type", event.op.is_some())?;
+            let Name(kind) = map.next_value::<Name<'de>>()?;
             event.op = Some(match kind.as_ref() {
                 "CREATE" => Op::Create,
                 "UPDATE" => Op::Update,
                 "DELETE" => Op::Delete,
                 _ => {
                     let text = "`event_type` is none of CREATE, UPDATE, DELETE";
-                    return Err(self.notes.refuse(Reject::new(RejectClass::UnknownOp, text)));
+                    return Err(notes.refuse(Reject::new(RejectClass::UnknownOp, text)));
                 }
             });
         }

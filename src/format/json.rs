@@ -1,4 +1,4 @@
-//! A row out of a JSON object in one pass, straight into typed values, with text that shares the record's buffer.
+//! What every reader of JSON here needs: where a text is refused, its names, its wrapping, and what is passed over.
 //!
 //! serde's own messages quote what they found, so they never leave this file: what is wrong is noted in [`Notes`]
 //! in our words, and only the place is taken from serde_json.
@@ -12,9 +12,6 @@ use serde::de::{DeserializeSeed, Deserializer, Error as _, IgnoredAny, MapAccess
 use serde_json::value::RawValue;
 
 use crate::change::{Reject, RejectClass};
-use crate::format::logical;
-use crate::row::wire::Wire;
-use crate::row::{Field, Row, Shape, Value};
 
 /// serde_json stops at this depth; [`Skip`] makes it count in what we pass over too.
 const DEPTH_MAX: usize = 128;
@@ -36,17 +33,85 @@ impl<'t> Notes<'t> {
         E::custom("refused")
     }
 
-    /// Runs the seed over the whole text. `what` names the text in the reject: `the value`, `the key`.
-    pub fn read<S>(&self, what: &str, seed: S) -> Result<S::Value, Reject>
+    /// Refuses a member that comes a second time.
+    pub fn once<E: serde::de::Error>(&self, name: &str, twice: bool) -> Result<(), E> {
+        if twice {
+            let text = format!("the member \"{name}\" comes twice");
+            return Err(self.refuse(Reject::new(RejectClass::WrongType, text)));
+        }
+        Ok(())
+    }
+
+    /// Runs the seed over `part`, which lies in the text. `what` names it in the reject: `the value`, `the key`.
+    pub fn read<S>(&self, what: &str, part: &'t str, seed: S) -> Result<S::Value, Reject>
     where
         S: DeserializeSeed<'t>,
     {
-        let mut json = serde_json::Deserializer::from_str(self.text);
+        let mut json = serde_json::Deserializer::from_str(part);
         let read = seed.deserialize(&mut json).and_then(|value| json.end().map(|()| value));
         read.map_err(|error| match self.reject.borrow_mut().take() {
             Some(reject) => reject,
-            None => in_our_words(what, self.text.len(), &error),
+            None => in_our_words(what, part.len(), &error),
         })
+    }
+
+    /// The text of a string without escapes, sharing the record's buffer.
+    pub fn share(&self, borrowed: &'t str) -> ByteString {
+        self.text.slice_ref(borrowed)
+    }
+
+    pub fn share_name(&self, name: Name<'t>) -> ByteString {
+        match name.0 {
+            Cow::Borrowed(borrowed) => self.share(borrowed),
+            Cow::Owned(owned) => owned.into(),
+        }
+    }
+}
+
+/// What the JSON converter wraps around a key or value when `schemas.enable=true`.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Wrapped<'t> {
+    /// The schema block; `None` where it is null.
+    pub schema: Option<&'t str>,
+    pub payload: &'t str,
+}
+
+/// Finds the wrapping of a text: an object whose only members are `schema`, an object or null, and `payload`. `None`
+/// when there is none, and also where the text is not JSON: reading it will say so.
+pub fn wrapped(text: &str) -> Option<Wrapped<'_>> {
+    struct Members;
+    impl<'de> Visitor<'de> for Members {
+        type Value = Option<(&'de str, &'de str)>;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("an object")
+        }
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+            let (mut schema, mut payload) = (None, None);
+            while let Some(Name(name)) = map.next_key()? {
+                let part = match name.as_ref() {
+                    "schema" => &mut schema,
+                    "payload" => &mut payload,
+                    // The rest is not worth reading.
+                    _ => return Err(A::Error::custom("another member")),
+                };
+                if part.replace(map.next_value::<&RawValue>()?.get()).is_some() {
+                    return Err(A::Error::custom("twice"));
+                }
+            }
+            Ok(schema.zip(payload))
+        }
+    }
+    let first = text.trim_start().strip_prefix('{')?.trim_start();
+    if !first.starts_with("\"schema\"") && !first.starts_with("\"payload\"") {
+        return None;
+    }
+    let mut json = serde_json::Deserializer::from_str(text);
+    let (schema, payload) = json.deserialize_map(Members).ok()??;
+    json.end().ok()?;
+    match schema.as_bytes().first() {
+        Some(b'{') => Some(Wrapped { schema: Some(schema), payload }),
+        Some(b'n') => Some(Wrapped { schema: None, payload }),
+        _ => None,
     }
 }
 
@@ -56,71 +121,6 @@ pub fn text(what: &str, bytes: &bytes::Bytes) -> Result<ByteString, Reject> {
         let at = error.valid_up_to();
         Reject::new(RejectClass::NotJson, format!("{what} is not UTF-8 at byte {at}"))
     })
-}
-
-/// Reads `null` or an object as a row of the shape. Members that the shape does not name are passed over, members
-/// that are not there stay [`Value::Absent`].
-pub struct RowSeed<'a, 't> {
-    pub shape: &'a Shape,
-    pub notes: &'a Notes<'t>,
-}
-
-impl<'de> DeserializeSeed<'de> for RowSeed<'_, 'de> {
-    type Value = Option<Row>;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for RowSeed<'_, 'de> {
-    type Value = Option<Row>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object or null")
-    }
-
-    fn visit_unit<E>(self) -> Result<Self::Value, E> {
-        Ok(None)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut row = vec![Value::Absent; self.shape.fields.len()];
-        while let Some(name) = map.next_key::<Name<'de>>()? {
-            read_member(self.shape, self.notes, &name.0, &mut row, &mut map)?;
-        }
-        Ok(Some(row))
-    }
-}
-
-/// Reads the value of the member `name` into its column, or passes over it when the shape does not name it.
-pub fn read_member<'de, A: MapAccess<'de>>(
-    shape: &Shape,
-    notes: &Notes<'de>,
-    name: &str,
-    row: &mut Row,
-    map: &mut A,
-) -> Result<(), A::Error> {
-    let mut fields = shape.fields.iter().enumerate().filter(|(_, field)| field.name == name);
-    let Some((first, field)) = fields.next() else {
-        map.next_value::<Skip>()?;
-        return Ok(());
-    };
-    if row[first] != Value::Absent {
-        return Err(notes.refuse(Reject::new(RejectClass::WrongType, format!("the member \"{name}\" comes twice"))));
-    }
-    match fields.next() {
-        None => row[first] = map.next_value_seed(ValueSeed::new(field, shape, notes))?,
-        // Two routes of business events read this column as different kinds: its text is read once for each.
-        Some(second) => {
-            let raw = map.next_value::<&RawValue>()?;
-            for (at, field) in [(first, field), second].into_iter().chain(fields) {
-                let mut json = serde_json::Deserializer::from_str(raw.get());
-                row[at] = ValueSeed::new(field, shape, notes).deserialize(&mut json).map_err(A::Error::custom)?;
-            }
-        }
-    }
-    Ok(())
 }
 
 /// The name of a member, borrowed unless it has escapes.
@@ -184,123 +184,6 @@ impl<'de> serde::Deserialize<'de> for Skip {
             }
         }
         deserializer.deserialize_any(SkipVisitor)
-    }
-}
-
-/// Reads one value of a column.
-struct ValueSeed<'a, 't> {
-    field: &'a Field,
-    wire: &'a Wire,
-    unavailable: &'a str,
-    notes: &'a Notes<'t>,
-}
-
-impl<'a, 't> ValueSeed<'a, 't> {
-    fn new(field: &'a Field, shape: &'a Shape, notes: &'a Notes<'t>) -> Self {
-        let wire = field.wire.as_ref().unwrap_or(&Wire::Text);
-        ValueSeed { field, wire, unavailable: &shape.unavailable, notes }
-    }
-
-    /// Adds the column's name to what is wrong with its value.
-    fn refuse<E: serde::de::Error>(&self, reject: Reject) -> E {
-        self.notes.refuse(Reject::new(reject.class, format!("column \"{}\": {}", self.field.name, reject.text)))
-    }
-
-    fn wrong<E: serde::de::Error>(&self, found: &str) -> E {
-        self.refuse(logical::wrong(self.wire, found))
-    }
-
-    fn finish<E: serde::de::Error>(&self, read: Result<Value, Reject>) -> Result<Value, E> {
-        read.map_err(|reject| self.refuse(reject))
-    }
-
-    fn is_placeholder(&self, text: &str) -> bool {
-        !self.unavailable.is_empty() && text == self.unavailable
-    }
-
-    /// A decimal's number is read as the text that it is, so that no digit passes a float.
-    fn decimal<E: serde::de::Error>(&self, raw: &str) -> Result<Value, E> {
-        match raw.as_bytes().first() {
-            Some(b'"') => match serde_json::from_str::<Cow<'_, str>>(raw) {
-                Ok(text) if self.is_placeholder(&text) => Ok(Value::Unavailable),
-                Ok(text) => self.finish(logical::decimal(&text)),
-                Err(_) => Err(self.wrong("a string that cannot be read")),
-            },
-            Some(b'n') => Ok(Value::Null),
-            Some(b't' | b'f') => Err(self.wrong("a boolean")),
-            Some(b'[') => Err(self.wrong("an array")),
-            Some(b'{') => Err(self.wrong("an object")),
-            _ => self.finish(logical::decimal(raw)),
-        }
-    }
-}
-
-impl<'de> DeserializeSeed<'de> for ValueSeed<'_, 'de> {
-    type Value = Value;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        if *self.wire == Wire::DecimalText {
-            let raw = <&RawValue as serde::Deserialize>::deserialize(deserializer)?;
-            return self.decimal(raw.get());
-        }
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for ValueSeed<'_, 'de> {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}", self.wire)
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Null)
-    }
-
-    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<Value, E> {
-        if *self.wire == Wire::Bool { Ok(Value::Bool(value)) } else { Err(self.wrong("a boolean")) }
-    }
-
-    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Value, E> {
-        self.finish(logical::from_integer(self.wire, number))
-    }
-
-    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Value, E> {
-        match i64::try_from(number) {
-            Ok(number) => self.visit_i64(number),
-            Err(_) => Err(self.refuse(logical::out_of_range(self.wire))),
-        }
-    }
-
-    /// serde_json hands over as a float what has a fraction or an exponent, and integers beyond 64 bits.
-    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Value, E> {
-        if number.abs() >= 2f64.powi(63) {
-            return Err(self.refuse(logical::out_of_range(self.wire)));
-        }
-        Err(self.wrong("a number with a fraction or an exponent"))
-    }
-
-    fn visit_borrowed_str<E: serde::de::Error>(self, text: &'de str) -> Result<Value, E> {
-        if *self.wire == Wire::Text && !self.is_placeholder(text) {
-            return Ok(Value::Text(self.notes.text.slice_ref(text)));
-        }
-        self.visit_str(text)
-    }
-
-    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Value, E> {
-        if self.is_placeholder(text) {
-            return Ok(Value::Unavailable);
-        }
-        self.finish(logical::from_text(self.wire, text))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, _: A) -> Result<Value, A::Error> {
-        Err(self.wrong("an array"))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, _: A) -> Result<Value, A::Error> {
-        Err(self.wrong("an object"))
     }
 }
 

@@ -1,70 +1,65 @@
-//! Values of one kind from the text or number that the wire carries. No decimal and no 64-bit integer passes a float.
+//! One value out of JSON by its column's wire form: which form takes which kind of JSON, and what is refused.
+//!
+//! What a scalar's text or number means is in the files below by family. No decimal and no 64-bit integer passes a
+//! float, and no float passes serde_json's, which is not always the nearest one.
 
-use std::str::FromStr;
+mod numbers;
+mod binary;
+mod iso;
+mod temporal;
+mod nested;
+#[cfg(test)]
+mod tests;
 
-use bigdecimal::BigDecimal;
-use chrono::{DateTime, NaiveDate};
+pub use binary::of_hex;
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{DeserializeSeed, Deserializer, MapAccess, SeqAccess, Visitor};
+use serde_json::value::RawValue;
 use uuid::Uuid;
 
 use crate::change::{Reject, RejectClass};
+use crate::format::json::Notes;
+use crate::format::unavailable::Placeholder;
 use crate::row::Value;
 use crate::row::wire::Wire;
 
-/// Decimals with more characters than this are refused: Debezium sends some of 800 digits for a negative scale.
-const DECIMAL_CHARS_MAX: usize = 256;
-/// Exponents beyond this would make a short text a huge number.
-const EXPONENT_MAX: i64 = 256;
-/// A timestamp with its offset, to microseconds.
-const ZONED: Wire = Wire::ZonedTimestamp { decimals: 6 };
-const DAYS_OF_EPOCH_FROM_CE: i32 = 719_163;
-
-/// Reads a value from a JSON string.
+/// Reads a value from the text of a JSON string. Placeholders of unchanged values are not looked for.
 pub fn from_text(wire: &Wire, text: &str) -> Result<Value, Reject> {
     match wire {
-        Wire::DecimalText => decimal(text),
-        Wire::Uuid => uuid(text),
-        Wire::ZonedTimestamp { .. } => timestamp(text),
-        Wire::CalendarDate => date(text),
         Wire::Text => Ok(Value::Text(text.into())),
+        Wire::Uuid => uuid(text),
+        Wire::Decimal { scale } => numbers::decimal_of_base64(wire, *scale, text),
+        Wire::DecimalText => numbers::decimal(text),
+        Wire::Float32 | Wire::Float64 | Wire::DecimalFloat => numbers::special_float(wire, text),
+        Wire::Bool => binary::bit(text),
+        Wire::Bytes(form) => binary::bytes(*form, text),
+        Wire::Bits { length } => binary::bits(*length, text),
+        Wire::CalendarDate => temporal::calendar_date(text),
+        Wire::IsoDate => temporal::iso_date(text),
+        Wire::IsoTime => temporal::iso_time(text),
+        Wire::IsoTimestamp { .. } => temporal::iso_timestamp(wire, text),
+        Wire::ZonedTimestamp { .. } => temporal::zoned_timestamp(wire, text),
+        Wire::ZonedTime => temporal::zoned_time(text),
+        Wire::Interval => temporal::interval(text),
+        Wire::HstoreJson => nested::hstore_of_text(text),
         _ => Err(wrong(wire, "a string")),
     }
 }
 
 /// Reads a value from a JSON number without fraction or exponent.
-pub fn from_integer(wire: &Wire, number: i64) -> Result<Value, Reject> {
-    let fits = match wire {
-        Wire::Int16 => i16::try_from(number).is_ok(),
-        Wire::Int32 => i32::try_from(number).is_ok(),
-        Wire::Int64 => true,
-        Wire::Date => return days(number),
-        // An integer timestamp does not say its unit, and a guess would be off by a thousand.
-        _ => return Err(wrong(wire, "a number")),
-    };
-    if fits { Ok(Value::Int(number)) } else { Err(out_of_range(wire)) }
-}
-
-/// Reads a decimal, from a JSON string or from the text of a JSON number.
-pub fn decimal(text: &str) -> Result<Value, Reject> {
-    if matches!(text, "NAN" | "NaN" | "POSITIVE_INFINITY" | "NEGATIVE_INFINITY" | "Infinity" | "-Infinity") {
-        return Err(Reject::new(RejectClass::OutOfRange, "NaN and infinities have no decimal"));
+fn from_integer(wire: &Wire, number: i64) -> Result<Value, Reject> {
+    match wire {
+        Wire::Int8 | Wire::Int16 | Wire::Int32 | Wire::Int64 => numbers::integer(wire, number),
+        Wire::Date => temporal::days(number),
+        Wire::Time { unit, .. } => temporal::time(wire, *unit, number),
+        Wire::LocalTimestamp { unit, .. } => temporal::local_timestamp(wire, *unit, number),
+        Wire::MicroDuration => Ok(temporal::micro_duration(number)),
+        // An integer for a timestamp with zone does not say its unit, and a guess would be off by a thousand.
+        _ => Err(wrong(wire, "a number")),
     }
-    if text.len() > DECIMAL_CHARS_MAX {
-        let text = format!("a decimal of {} characters, the limit is {DECIMAL_CHARS_MAX}", text.len());
-        return Err(Reject::new(RejectClass::OutOfRange, text));
-    }
-    // The crate also takes a leading plus, underscores and a bare point, which no writer of ours or Debezium's makes.
-    let digits_only =
-        text.bytes().all(|byte| byte.is_ascii_digit() || matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E'));
-    let framed =
-        text.starts_with(|c: char| c.is_ascii_digit() || c == '-') && text.ends_with(|c: char| c.is_ascii_digit());
-    if !digits_only || !framed {
-        return Err(wrong(&Wire::DecimalText, "a string that is not a number"));
-    }
-    let number = BigDecimal::from_str(text).map_err(|_| wrong(&Wire::DecimalText, "a string that is not a number"))?;
-    if number.fractional_digit_count().unsigned_abs() > EXPONENT_MAX.unsigned_abs() {
-        return Err(out_of_range(&Wire::DecimalText));
-    }
-    Ok(Value::Decimal(number))
 }
 
 /// A value that is not of the column's kind; `found` says what JSON had there.
@@ -73,7 +68,7 @@ pub fn wrong(wire: &Wire, found: &str) -> Reject {
 }
 
 /// A value that its kind cannot hold.
-pub fn out_of_range(wire: &Wire) -> Reject {
+fn out_of_range(wire: &Wire) -> Reject {
     Reject::new(RejectClass::OutOfRange, format!("the value does not fit {wire}"))
 }
 
@@ -85,113 +80,158 @@ fn uuid(text: &str) -> Result<Value, Reject> {
     }
 }
 
-fn date(text: &str) -> Result<Value, Reject> {
-    let shaped = text.len() == "2026-01-31".len() && text.starts_with(|c: char| c.is_ascii_digit());
-    let date = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok().filter(|_| shaped);
-    let date =
-        date.ok_or_else(|| wrong(&Wire::CalendarDate, "a string that is not a day of the calendar as YYYY-MM-DD"))?;
-    Ok(Value::Date(date.to_epoch_days()))
+/// Reads one value of a column, or of an element or part of one.
+#[derive(Clone, Copy)]
+pub struct ValueSeed<'a, 't> {
+    pub wire: &'a Wire,
+    /// The column, as a reject names it.
+    pub column: &'a str,
+    pub placeholder: &'a Placeholder,
+    pub notes: &'a Notes<'t>,
+    pub place: Place,
 }
 
-fn days(number: i64) -> Result<Value, Reject> {
-    // Debezium's stand-ins for ±infinity overflow into days that no calendar here has: they are refused with the rest.
-    let days = i32::try_from(number).map_err(|_| out_of_range(&Wire::Date))?;
-    let known = days.checked_add(DAYS_OF_EPOCH_FROM_CE).and_then(NaiveDate::from_num_days_from_ce_opt);
-    known.map(|_| Value::Date(days)).ok_or_else(|| out_of_range(&Wire::Date))
+/// Where a value stands, which decides what is a placeholder there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Place {
+    Column,
+    /// If it is the only one, it may stand for an unchanged array.
+    FirstItem,
+    /// Nothing is a placeholder here: what looks like one is a value.
+    Inside,
 }
 
-/// RFC 3339 with any offset, to microseconds. Finer fractions would be lost and are refused.
-fn timestamp(text: &str) -> Result<Value, Reject> {
-    if matches!(text, "infinity" | "-infinity") {
-        return Err(Reject::new(RejectClass::OutOfRange, "an infinite timestamp has no instant"));
+impl<'a, 't> ValueSeed<'a, 't> {
+    fn inside<'b>(self, wire: &'b Wire, place: Place) -> ValueSeed<'b, 't>
+    where
+        'a: 'b,
+    {
+        ValueSeed { wire, place, ..self }
     }
-    let instant =
-        DateTime::parse_from_rfc3339(text).map_err(|_| wrong(&ZONED, "a string that is not an RFC 3339 timestamp"))?;
-    let nanos = instant.timestamp_subsec_nanos();
-    if nanos >= 1_000_000_000 || nanos % 1000 != 0 {
-        return Err(Reject::new(RejectClass::OutOfRange, "the timestamp is finer than microseconds"));
+
+    /// Adds the column's name to what is wrong with its value.
+    fn refuse<E: serde::de::Error>(&self, reject: Reject) -> E {
+        self.notes.refuse(Reject::new(reject.class, format!("column \"{}\": {}", self.column, reject.text)))
     }
-    Ok(Value::Timestamp(instant.timestamp_micros()))
+
+    fn wrong<E: serde::de::Error>(&self, found: &str) -> E {
+        self.refuse(wrong(self.wire, found))
+    }
+
+    fn finish<E: serde::de::Error>(&self, read: Result<Value, Reject>) -> Result<Value, E> {
+        read.map_err(|reject| self.refuse(reject))
+    }
+
+    fn is_placeholder(&self, text: &str) -> bool {
+        match self.place {
+            Place::Column => self.placeholder.is_text(self.wire, text),
+            Place::FirstItem => self.placeholder.is_item(self.wire, text),
+            Place::Inside => false,
+        }
+    }
+
+    fn text(&self, text: &str) -> Result<Value, Reject> {
+        if self.is_placeholder(text) { Ok(Value::Unavailable) } else { from_text(self.wire, text) }
+    }
+
+    /// Reads a number from its own text, so that no digit passes a float.
+    fn raw(&self, raw: &str) -> Result<Value, Reject> {
+        let found = match raw.as_bytes().first() {
+            Some(b'"') => match unquoted(raw) {
+                Some(text) => return self.text(&text),
+                None => "a string that cannot be read",
+            },
+            Some(b'n') => return Ok(Value::Null),
+            Some(b't' | b'f') => "a boolean",
+            Some(b'[') => "an array",
+            Some(b'{') => "an object",
+            _ => return numbers::number(self.wire, raw),
+        };
+        Err(wrong(self.wire, found))
+    }
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
+/// The text of a JSON string that serde_json has found to be one.
+fn unquoted(raw: &str) -> Option<Cow<'_, str>> {
+    let inside = raw.strip_prefix('"')?.strip_suffix('"')?;
+    if inside.contains('\\') { serde_json::from_str(raw).ok().map(Cow::Owned) } else { Some(Cow::Borrowed(inside)) }
+}
 
-    use super::*;
+impl<'de> DeserializeSeed<'de> for ValueSeed<'_, 'de> {
+    type Value = Value;
 
-    fn text(wire: Wire, text: &str) -> String {
-        match from_text(&wire, text) {
-            Ok(value) => format!("{value:?}"),
-            Err(reject) => reject.class.as_str().to_string(),
-        }
-    }
-
-    #[test]
-    fn decimals_are_exact_and_strict() {
-        let digits = "123456789012345678901234567890.123456789";
-        let exact = BigDecimal::from_str(digits).expect("a number");
-        assert_eq!(from_text(&Wire::DecimalText, digits), Ok(Value::Decimal(exact)));
-        for (given, class) in [
-            ("", "wrong_type"),
-            ("Oo4=", "wrong_type"),
-            ("1_000", "wrong_type"),
-            ("+1", "wrong_type"),
-            (".5", "wrong_type"),
-            ("5.", "wrong_type"),
-            ("1-2", "wrong_type"),
-            ("1e999999999", "out_of_range"),
-            ("NAN", "out_of_range"),
-        ] {
-            assert_eq!(text(Wire::DecimalText, given), class, "{given}");
-        }
-        assert_eq!(text(Wire::DecimalText, &"9".repeat(257)), "out_of_range");
-    }
-
-    #[test]
-    fn times_and_ids_are_strict() {
-        assert_eq!(text(ZONED, "2026-01-01T02:00:00.123456+02:00"), "Timestamp(1767225600123456)");
-        assert_eq!(text(ZONED, "1969-12-31T23:59:59.999Z"), "Timestamp(-1000)");
-        assert_eq!(text(ZONED, "2026-01-01T00:00:00.1234567Z"), "out_of_range");
-        assert_eq!(text(ZONED, "infinity"), "out_of_range");
-        assert_eq!(text(ZONED, "yesterday"), "wrong_type");
-        assert_eq!(text(Wire::CalendarDate, "2024-02-29"), "Date(19782)");
-        for bad in ["2023-02-29", "2024-2-29", "24-02-29", "2024-02-29Z", "+2024-02-2"] {
-            assert_eq!(text(Wire::CalendarDate, bad), "wrong_type", "{bad}");
-        }
-        assert_eq!(text(Wire::Uuid, "7f1c0a525b1c4a0e9df01a2b3c4d5e6f"), "wrong_type");
-    }
-
-    #[test]
-    fn integers_keep_to_their_width() {
-        let of = |wire: Wire, number| from_integer(&wire, number).map_err(|reject| reject.class);
-        assert_eq!(of(Wire::Int16, 32767), Ok(Value::Int(32767)));
-        assert_eq!(of(Wire::Int16, 32768), Err(RejectClass::OutOfRange));
-        assert_eq!(of(Wire::Int64, i64::MIN), Ok(Value::Int(i64::MIN)));
-        assert_eq!(of(Wire::Date, 20454), Ok(Value::Date(20454)));
-        assert_eq!(of(Wire::Date, -2_147_472_692), Err(RejectClass::OutOfRange));
-        assert_eq!(of(ZONED, 0), Err(RejectClass::WrongType));
-    }
-
-    proptest! {
-        #[test]
-        fn a_decimal_reads_back_what_was_written(unscaled in any::<i128>(), scale in 0i64..40) {
-            let number = BigDecimal::new(unscaled.into(), scale);
-            prop_assert_eq!(decimal(&number.to_plain_string()), Ok(Value::Decimal(number)));
-        }
-
-        #[test]
-        fn a_timestamp_reads_back_what_was_written(micros in -62_135_596_800_000_000i64..253_402_300_800_000_000) {
-            let text = DateTime::from_timestamp_micros(micros).unwrap().to_rfc3339();
-            prop_assert_eq!(timestamp(&text), Ok(Value::Timestamp(micros)));
-        }
-
-        #[test]
-        fn nothing_panics(given in ".*", number in any::<i64>()) {
-            for wire in [Wire::Bool, Wire::Int16, Wire::DecimalText, Wire::Text, Wire::Uuid, Wire::CalendarDate, ZONED] {
-                let _ = from_text(&wire, &given);
-                let _ = from_integer(&wire, number);
+    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
+        match self.wire {
+            Wire::Decimal { .. } | Wire::DecimalText | Wire::DecimalFloat | Wire::Float32 | Wire::Float64 => {
+                let raw = <&RawValue as serde::Deserialize>::deserialize(deserializer)?;
+                self.finish(self.raw(raw.get()))
             }
+            _ => deserializer.deserialize_any(self),
+        }
+    }
+}
+
+impl<'de> Visitor<'de> for ValueSeed<'_, 'de> {
+    type Value = Value;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}", self.wire)
+    }
+
+    fn visit_unit<E>(self) -> Result<Value, E> {
+        Ok(Value::Null)
+    }
+
+    fn visit_bool<E: serde::de::Error>(self, value: bool) -> Result<Value, E> {
+        if *self.wire == Wire::Bool { Ok(Value::Bool(value)) } else { Err(self.wrong("a boolean")) }
+    }
+
+    fn visit_i64<E: serde::de::Error>(self, number: i64) -> Result<Value, E> {
+        self.finish(from_integer(self.wire, number))
+    }
+
+    fn visit_u64<E: serde::de::Error>(self, number: u64) -> Result<Value, E> {
+        match i64::try_from(number) {
+            Ok(number) => self.visit_i64(number),
+            Err(_) => Err(self.refuse(out_of_range(self.wire))),
+        }
+    }
+
+    /// serde_json hands over as a float what has a fraction or an exponent, and integers beyond 64 bits.
+    fn visit_f64<E: serde::de::Error>(self, number: f64) -> Result<Value, E> {
+        if number.abs() >= 2f64.powi(63) {
+            return Err(self.refuse(out_of_range(self.wire)));
+        }
+        Err(self.wrong("a number with a fraction or an exponent"))
+    }
+
+    fn visit_borrowed_str<E: serde::de::Error>(self, text: &'de str) -> Result<Value, E> {
+        if *self.wire == Wire::Text && !self.is_placeholder(text) {
+            return Ok(Value::Text(self.notes.share(text)));
+        }
+        self.visit_str(text)
+    }
+
+    fn visit_str<E: serde::de::Error>(self, text: &str) -> Result<Value, E> {
+        self.finish(self.text(text))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, seq: A) -> Result<Value, A::Error> {
+        match self.wire {
+            Wire::Array(item) => nested::array(self, item, seq),
+            Wire::Vector => nested::vector(self, seq),
+            _ => Err(self.wrong("an array")),
+        }
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Value, A::Error> {
+        match self.wire {
+            Wire::VariableScaleDecimal => nested::variable_scale_decimal(self, map),
+            Wire::HstoreMap => nested::hstore(self, map),
+            Wire::Point => nested::point(self, map),
+            Wire::Geometry => nested::geometry(self, map),
+            Wire::SparseVector => nested::sparse_vector(self, map),
+            _ => Err(self.wrong("an object")),
         }
     }
 }

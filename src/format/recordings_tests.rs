@@ -104,12 +104,11 @@ fn every_recorded_record_is_what_the_source_did() {
     toast_full: 1 Tombstone
     toast_full: 1 Update
     transaction: 82 Transaction
-    types: 4 Create
+    types: 5 Create
     types: 2 Delete
-    types: 12 Read
+    types: 15 Read
     types: 2 Tombstone
     types: 1 Update
-    types: 4 out_of_range: column "d": the value does not fit date in days
     "#);
 }
 
