@@ -22,6 +22,8 @@ mod history;
 // The tests.
 mod path;
 mod source;
+mod states;
+mod zoo;
 mod versions;
 mod members;
 mod signals;

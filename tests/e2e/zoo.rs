@@ -97,7 +97,7 @@ async fn replicate(setting: &Setting) {
 
 async fn make_target(scenario: &Scenario, targets: &[Target]) {
     scenario.cql(&format!("CREATE TYPE {}.place (x double, y double)", scenario.id)).await;
-    let columns: Vec<String> = targets.iter().map(|target| format!("{} {}", target.name, target.cql)).collect();
+    let columns: Vec<String> = targets.iter().map(|target| format!("\"{}\" {}", target.name, target.cql)).collect();
     let columns = columns.join(", ").replace("frozen<place>", &format!("frozen<{}.place>", scenario.id));
     scenario.cql(&format!("CREATE TABLE {}.zoo ({columns}, PRIMARY KEY (id))", scenario.id)).await;
 }
@@ -115,13 +115,21 @@ fn config(scenario: &Scenario, setting: &Setting, text: &str, targets: &[Target]
     write!(out, "[[cdcconsumer.routes]]\ntopic = \"{topic}\"\ntable = \"zoo\"\nsource_key = [\"id\"]\n").unwrap();
     writeln!(out, "format = \"{}\"", setting.format).unwrap();
     writeln!(out, "unmapped = \"stop\"").unwrap();
+    let is_fed = |name: &&str| targets.iter().any(|target| target.source == *name);
+    let ignored: Vec<&str> = SOURCE.iter().map(|(name, _)| *name).filter(|name| !is_fed(name)).collect();
+    writeln!(out, "ignore = {ignored:?}").unwrap();
     match setting.known_by {
         KnownBy::Catalog => writeln!(out, "source_table = \"public.zoo\"").unwrap(),
         KnownBy::Types => {
             writeln!(out, "[cdcconsumer.routes.types]").unwrap();
             SOURCE.iter().for_each(|(name, pg_type)| writeln!(out, "{name} = \"{pg_type}\"").unwrap());
         }
-        KnownBy::Schemas => {}
+        // A block has one form for varbit and bit, and one for hstore and json.
+        KnownBy::Schemas => {
+            let types = [("bt8", "bit(8)"), ("vb", "varbit(12)"), ("h", "hstore"), ("h2", "hstore")];
+            writeln!(out, "[cdcconsumer.routes.types]").unwrap();
+            types.iter().for_each(|(name, pg_type)| writeln!(out, "{name} = \"{pg_type}\"").unwrap());
+        }
     }
     writeln!(out, "[cdcconsumer.routes.columns]").unwrap();
     for Target { name, source, policy, .. } in targets {
