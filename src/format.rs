@@ -15,7 +15,11 @@ mod envelope;
 mod flat;
 mod event;
 #[cfg(test)]
+mod tests;
+#[cfg(test)]
 mod recordings_tests;
+#[cfg(test)]
+mod source_rows_tests;
 
 use bytestring::ByteString;
 

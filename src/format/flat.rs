@@ -224,3 +224,6 @@ impl<'de> Flat<'de> {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;
