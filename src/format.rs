@@ -77,7 +77,7 @@ impl Decoder {
         }
         let decoded = match self.shape.format {
             Format::Envelope | Format::Flat => self.debezium(record),
-            Format::Event => event::decode(&self.shape, &self.wires, &self.placeholder, record),
+            Format::Event => event::decode(self, record),
         };
         decoded.unwrap_or_else(Decoded::Reject)
     }

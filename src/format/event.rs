@@ -6,31 +6,24 @@ use std::fmt;
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 
 use crate::change::{Change, Decoded, Op, Reject, RejectClass};
+use crate::format::Decoder;
 use crate::format::image::Columns;
 use crate::format::json::{self, Name, Notes, Skip};
 use crate::format::logical;
-use crate::format::unavailable::Placeholder;
 use crate::record::Record;
-use crate::row::wire::Wire;
 use crate::row::{Row, Shape, Value};
 
 /// Decodes one business event. Members that are not there are absent columns; the record's key must be the plain
 /// text of the one key column.
-pub fn decode(
-    shape: &Shape,
-    wires: &[Option<Wire>],
-    placeholder: &Placeholder,
-    record: &Record,
-) -> Result<Decoded, Reject> {
+pub fn decode(decoder: &Decoder, record: &Record) -> Result<Decoded, Reject> {
     let value = record.value.as_ref().filter(|value| !value.is_empty());
     let value = value.ok_or_else(|| Reject::new(RejectClass::Empty, "the event has no value"))?;
     let text = json::text("the value", value)?;
     let notes = Notes::new(&text);
-    // One column may be read as two kinds, for two routes.
-    let columns = Columns { fields: &shape.fields, wires, twins: true, placeholder, notes: &notes };
+    let columns = decoder.columns(&decoder.wires, &notes);
     let Event { op, row } = notes.read("the value", &text, EventSeed { columns })?;
     let op = op.ok_or_else(|| Reject::new(RejectClass::WrongType, "the event has no `event_type`"))?;
-    check_key(shape, record, &row)?;
+    check_key(&decoder.shape, record, &row)?;
     Ok(Decoded::Change(Change { op, before: None, after: Some(row) }))
 }
 
@@ -122,7 +115,6 @@ mod tests {
     use insta::assert_snapshot;
 
     use super::*;
-    use crate::format::Decoder;
     use crate::row::wire::Wire;
     use crate::row::{Field, Format};
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, Error as _, MapAccess, Visitor};
+use serde_json::error::Category;
 use serde_json::value::RawValue;
 
 use crate::change::{Reject, RejectClass};
@@ -54,7 +55,14 @@ impl<'a, 't> Columns<'a, 't> {
             return Ok(());
         }
         let raw = map.next_value::<&'t RawValue>()?;
-        self.read_raw(at, raw.get(), row).map_err(A::Error::custom)
+        self.read_raw(at, raw.get(), row).map_err(|error| match error.classify() {
+            // A string that serde_json has passed over may still have an escape that is none.
+            Category::Syntax | Category::Eof | Category::Io => {
+                let text = format!("column \"{name}\": the value is not JSON");
+                self.notes.refuse(Reject::new(RejectClass::NotJson, text))
+            }
+            Category::Data => A::Error::custom(error),
+        })
     }
 
     /// Reads a value that was kept as its text.

@@ -239,7 +239,7 @@ fn times(setting: &Setting) -> Vec<Target> {
         target("ts0", "ts0", "timestamp", millis("ts0")),
         target("ts3", "ts3", "timestamp", millis("ts3")),
         target("tz", "tz", "timestamp", millis("tz")).with(LOSSY_OR_NULL),
-        target("tm", "tm", "time", tm).with(LOSSY_OR_NULL),
+        target("tm", "tm", "time", tm).with(if setting.times == Times::Connect { LOSSY_OR_NULL } else { OR_NULL }),
         target("tm3", "tm3", "time", nanos("tm3")),
         target("tmtz", "tmtz", "text", "(tmtz AT TIME ZONE 'UTC')::time::text || 'Z'"),
         interval,
