@@ -13,6 +13,8 @@ mod nested_tests;
 mod domain_tests;
 #[cfg(test)]
 mod property_tests;
+#[cfg(test)]
+mod page_tests;
 
 use uuid::Uuid;
 

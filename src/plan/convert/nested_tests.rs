@@ -106,9 +106,7 @@ fn maps_have_no_null_and_no_key_twice() {
     check(with_null, map_of(Kind::Text, Kind::Text), NULL, Value::Null);
     let same = map(&[(text("::1"), text("1")), (text("0::1"), text("2"))]);
     refused(same, map_of(Kind::Inet, Kind::Text), LOSSY, "out_of_range: has a key twice");
-    check(sparse(4, &[(3, 2.5)]), map_of(Kind::Int16, Kind::Float32), STRICT, {
-        map(&[(Value::Int(3), float32(2.5))])
-    });
+    check(sparse(4, &[(3, 2.5)]), map_of(Kind::Int16, Kind::Float32), STRICT, map(&[(Value::Int(3), float32(2.5))]));
     refused(point(), map_of(Kind::Text, Kind::Float64), STRICT, "wrong_type: takes no value with these parts");
 }
 
@@ -121,9 +119,12 @@ fn vectors_and_tuples_have_their_length() {
         refused(ints(&[1, 2, 3]), kind, LOSSY, OTHER_LENGTH);
     }
     check(list(&[Value::Null, Value::Int(1)]), pair(Kind::Int8), STRICT, list(&[Value::Null, Value::Int(1)]));
-    check(list(&[Value::Special(Special::Infinity), Value::Date(1)]), pair(Kind::Date), NULL, {
-        list(&[Value::Null, Value::Date(1)])
-    });
+    check(
+        list(&[Value::Special(Special::Infinity), Value::Date(1)]),
+        pair(Kind::Date),
+        NULL,
+        list(&[Value::Null, Value::Date(1)]),
+    );
     // pgvector's numbers are decimals of 32-bit floats.
     check(list(&[float(0.1), float(-1.0)]), vector_of(Kind::Float32, 2), STRICT, list(&[float32(0.1), float32(-1.0)]));
 }
@@ -153,9 +154,12 @@ fn parts_go_by_their_names_and_a_point_is_its_numbers() {
     check(point(), named(&[("srid", Kind::Int32), ("y", Kind::Float32)]), STRICT, list(&[Value::Null, float32(-2.5)]));
     refused(point(), named(&[("X", Kind::Float64)]), STRICT, parts);
     check(geometry(), Kind::Bytes, STRICT, Value::Bytes(b"\x01"[..].into()));
-    check(geometry(), named(&[("srid", Kind::Int32), ("wkb", Kind::Bytes)]), STRICT, {
-        list(&[Value::Int(4326), Value::Bytes(b"\x01"[..].into())])
-    });
+    check(
+        geometry(),
+        named(&[("srid", Kind::Int32), ("wkb", Kind::Bytes)]),
+        STRICT,
+        list(&[Value::Int(4326), Value::Bytes(b"\x01"[..].into())]),
+    );
     for kind in [doubles(2), Kind::Text, Kind::Ascii, vector_of(Kind::Float64, 2), list_of(Kind::Float64)] {
         refused(geometry(), kind, LOSSY, parts);
     }
@@ -196,9 +200,11 @@ fn a_fit_of_parts_is_no_better_than_the_worst_of_them() {
     check_fit(array_of(Wire::Int32), vector_of(Kind::Float64, 3), "rejects null elements and lists of another length");
     check_fit(array_of(Wire::Int32), doubles(3), "rejects lists of another length");
     check_fit(array_of(Wire::Int64), doubles(3), "loses digits that the float has not");
-    check_fit(array_of(Wire::Bytes(BytesForm::Base64)), Kind::Text, {
-        "never: takes no bytes in Base64: a text of them would be a guess"
-    });
+    check_fit(
+        array_of(Wire::Bytes(BytesForm::Base64)),
+        Kind::Text,
+        "never: takes no bytes in Base64: a text of them would be a guess",
+    );
     check_fit(array_of(Wire::Int32), Kind::Int32, "never: takes no array of int32");
     check_fit(Wire::Text, list_of(Kind::Text), "never: takes no text");
     check_fit(Wire::HstoreMap, map_of(Kind::Text, Kind::Text), "rejects null values");
@@ -211,9 +217,11 @@ fn a_fit_of_parts_is_no_better_than_the_worst_of_them() {
     check_fit(Wire::Point, doubles(2), "exact");
     check_fit(Wire::Point, doubles(3), "exact");
     check_fit(Wire::Point, doubles(4), "never: takes no point");
-    check_fit(Wire::Point, named(&[("y", Kind::Float64), ("z", Kind::Float64)]), {
-        "never: names a part that no point has"
-    });
+    check_fit(
+        Wire::Point,
+        named(&[("y", Kind::Float64), ("z", Kind::Float64)]),
+        "never: names a part that no point has",
+    );
     check_fit(Wire::Geometry, Kind::Bytes, "exact");
     check_fit(Wire::Geometry, named(&[("wkb", Kind::Bytes), ("srid", Kind::Int32)]), "exact");
     check_fit(Wire::Geometry, Kind::Text, "never: takes no geometry: a text of them would be a guess");

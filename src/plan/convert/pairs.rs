@@ -56,13 +56,11 @@ pub fn verdict(wire: &Wire, kind: &Kind) -> Verdict {
 /// What the connector cut before a value came here, so that no conversion can see it.
 pub fn lost_by_connector(wire: &Wire) -> &'static [&'static str] {
     match wire {
-        Wire::DecimalFloat => &["digits beyond the fifteenth (the connector made a float of them)"],
-        Wire::MicroDuration => &["the length of months (the connector made 365.25/12 days of each)"],
-        Wire::Bits { length: None } => &["leading zeros (the connector does not send them)"],
+        Wire::DecimalFloat => &["digits beyond the fifteenth, which the connector cut"],
+        Wire::MicroDuration => &["its months, of which the connector made 365.25/12 days each"],
+        Wire::Bits { length: None } => &["leading zeros, which the connector does not send"],
         Wire::Time { unit: Unit::Millis, decimals: 4.. }
-        | Wire::LocalTimestamp { unit: Unit::Millis, decimals: 4.. } => {
-            &["microseconds (the connector does not send them)"]
-        }
+        | Wire::LocalTimestamp { unit: Unit::Millis, decimals: 4.. } => &["microseconds, which the connector cut"],
         Wire::Array(item) => lost_by_connector(item),
         _ => &[],
     }
@@ -181,7 +179,7 @@ fn date_or_time(wire: &Wire, kind: &Kind) -> Verdict {
             exact().losing(&["the time of day"]).rejecting(&[INFINITY])
         }
         Wire::Time { .. } if !date => exact().rejecting(&[TIME_24]),
-        Wire::IsoTime if !date => exact().rejecting(&["24:00 (unless the connector made 00:00 of it)"]),
+        Wire::IsoTime if !date => exact().rejecting(&["24:00 where the connector has not made 00:00 of it"]),
         Wire::ZonedTime if !date => exact().losing(&["the time zone"]).rejecting(&[TIME_24]),
         _ => takes_no(wire),
     }
@@ -191,7 +189,7 @@ fn timestamp(wire: &Wire, kind: &Kind) -> Verdict {
     let finer = |decimals: u8| decimals > 3 && *kind == Kind::TimestampMillis;
     match wire {
         Wire::CalendarDate => exact(),
-        Wire::Date | Wire::IsoDate => exact().rejecting(&[INFINITY, "dates after the year 294246"]),
+        Wire::Date | Wire::IsoDate => exact().rejecting(&[INFINITY, "dates after 294247-01-10"]),
         Wire::LocalTimestamp { unit: Unit::Micros | Unit::Nanos, decimals }
         | Wire::IsoTimestamp { decimals }
         | Wire::ZonedTimestamp { decimals }
