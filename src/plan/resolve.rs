@@ -77,6 +77,15 @@ impl Routes {
                 notices.extend(told.1);
             }
         }
+        for column in
+            columns.iter().filter(|column| pg_type_of(spec, &shape.fields[column.source].name) == Some("name"))
+        {
+            notices.push(format!(
+                "\"{}\" of \"{}\" is fed by a column of type name, for which Debezium sends null in whatever it streams: \
+                 make that column text",
+                column.name, table.name
+            ));
+        }
         let key: Vec<usize> =
             table.key.iter().filter_map(|name| columns.iter().position(|column| column.name == *name)).collect();
         if problems.is_empty() {
@@ -214,6 +223,12 @@ fn field_of<'a>(spec: &'a RouteSpec, table: &TargetTable, column: &'a Column) ->
         None if spec.schemas => Ok(Feed::From(Field { name: name.into(), wire: None, declared: false })),
         None => Ok(Feed::Untyped(name)),
     }
+}
+
+/// The Postgres type of a source column, where somebody has said it.
+fn pg_type_of<'a>(spec: &'a RouteSpec, name: &str) -> Option<&'a str> {
+    let declared = spec.types.get(name).map(|pg_type| pg_type.trim());
+    declared.or_else(|| spec.source.as_ref()?.column(name).map(|fact| fact.pg_type.as_str()))
 }
 
 fn untyped_problem(names: &[&str]) -> String {

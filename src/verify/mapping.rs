@@ -2,6 +2,7 @@
 //!
 //! Pure. A route says which source column feeds which target column; the two catalogs say what those columns are.
 
+use crate::plan::convert::{Policy, convert};
 use crate::plan::route::{Route, TargetTable, Topic};
 use crate::row::{Column, Kind, Value};
 use crate::sink::postgres::source::{SourceColumn, SourceTable};
@@ -25,6 +26,16 @@ pub struct MappedColumn {
     pub name: String,
     /// Index into the source's columns.
     pub source: usize,
+    kind: Kind,
+    policy: Policy,
+}
+
+impl MappedColumn {
+    /// What the pipeline makes of the source row's value; the value itself where it would refuse it.
+    pub fn expected(&self, source: &[Value]) -> Value {
+        let value = &source[self.source];
+        convert(value, &self.kind, self.policy).unwrap_or_else(|_| value.clone())
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,8 +53,9 @@ impl Mapping {
         let mut columns = Vec::with_capacity(route.columns.len());
         for column in &route.columns {
             let name = &topic.shape.fields[column.source].name;
+            let is_key = source.key.contains(name);
             let kind = match source.columns.iter().find(|column| column.name == *name) {
-                Some(found) => kind_for(found, &column.name, &column.kind),
+                Some(found) => kind_for(found, is_key, &column.name, &column.kind),
                 None => Err(format!(
                     "source table \"{}\" has no column \"{name}\", which feeds \"{}\": correct the route's `columns`",
                     source.name, column.name
@@ -55,7 +67,8 @@ impl Mapping {
                         wanted.push(Column { name: name.clone(), kind });
                         wanted.len() - 1
                     });
-                    columns.push(MappedColumn { name: column.name.clone(), source: at });
+                    let (name, kind, policy) = (column.name.clone(), column.kind.clone(), column.policy);
+                    columns.push(MappedColumn { name, source: at, kind, policy });
                 }
                 Err(problem) => problems.push(problem),
             }
@@ -110,7 +123,7 @@ impl Mapping {
 
     /// Whether a target row is what its source row asks for.
     pub fn is_equal(&self, source: &[Value], target: &[Value]) -> bool {
-        self.columns.iter().zip(target).all(|(column, value)| same(&source[column.source], value))
+        self.columns.iter().zip(target).all(|(column, value)| same(&column.expected(source), value))
     }
 }
 
@@ -126,14 +139,16 @@ pub fn same(source: &Value, target: &Value) -> bool {
     }
 }
 
-/// How the source column is read for a target column of this kind, or why the two cannot be compared.
-fn kind_for(source: &SourceColumn, target: &str, kind: &Kind) -> Result<Kind, String> {
+/// How the source column is read for a target column of this kind, or why the two cannot be compared. A column of the
+/// source's key is also found from the target's value, so there the two have the same values.
+fn kind_for(source: &SourceColumn, is_key: bool, target: &str, kind: &Kind) -> Result<Kind, String> {
     let is_whole = |kind: &Kind| matches!(kind, Kind::Int16 | Kind::Int32 | Kind::Int64);
-    // The same values, of which the target's kind has fewer.
     let is_narrower =
         |found: &Kind| matches!((found, kind), (Kind::Timestamp, Kind::TimestampMillis) | (Kind::Text, Kind::Ascii));
     match &source.kind {
-        Some(found) if found == kind || is_whole(found) && is_whole(kind) || is_narrower(found) => Ok(found.clone()),
+        Some(found) if !is_key || found == kind || is_whole(found) && is_whole(kind) || is_narrower(found) => {
+            Ok(found.clone())
+        }
         _ => Err(format!(
             "column \"{}\" of the source has type {}, and \"{target}\", which it feeds, is {kind}: such values cannot \
              be compared; give the target's column the source's type",

@@ -4,6 +4,7 @@ use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{AssertSqlSafe, Executor as _};
 
 use crate::plan::route::TargetTable;
+use crate::row::wire::{Modes, Wire};
 use crate::row::{Column, Kind, Row};
 use crate::sink::Failure;
 use crate::sink::postgres::Postgres;
@@ -46,7 +47,8 @@ impl Postgres {
         let columns = columns.iter().map(|column| SourceColumn {
             name: column.name.clone(),
             type_name: column.type_name.clone(),
-            kind: kind_of(&column.typname),
+            // What replication sends as text is read as that text.
+            kind: kind_of(&column.typname).or_else(|| is_text(&column.type_name).then_some(Kind::Text)),
             blank_padded: column.typname == "bpchar",
         });
         Ok(Some(SourceTable { name: name.into(), columns: columns.collect(), key }))
@@ -109,6 +111,10 @@ impl Postgres {
         connection.give_back();
         Ok(rows.iter().map(|row| read_row(row, columns, 0)).collect::<Result<_, Fault>>()?)
     }
+}
+
+fn is_text(type_name: &str) -> bool {
+    Wire::of_postgres(type_name, &Modes::default()) == Ok(Wire::Text)
 }
 
 fn key_columns(table: &TargetTable) -> Result<Vec<&Column>, Fault> {
