@@ -18,7 +18,8 @@ use scylla::statement::Consistency;
 use scylla::statement::prepared::PreparedStatement;
 use tokio::sync::Semaphore;
 
-use super::{types, verdict};
+use super::types::kind::{kind_of, kind_of_key};
+use super::verdict;
 use crate::plan::route::TargetTable;
 use crate::row::Column;
 use crate::sink::Failure;
@@ -119,14 +120,16 @@ impl Cluster {
             connect_timeout: settings.connect_timeout,
             warnings: Arc::new(AtomicU64::new(0)),
         };
-        cluster.expect_keyspace()?;
+        if cluster.expect_keyspace().is_err() {
+            // The driver leaves out a keyspace that it cannot read, and tells why when it is asked for it.
+            cluster.refresh().await?;
+        }
         Ok(cluster)
     }
 
     /// Describes exactly these tables as they are now.
     pub async fn tables(&self, names: &[&str]) -> Result<Tables, Failure> {
-        self.session.refresh_metadata().await.map_err(|error| verdict::metadata(&error).into_failure())?;
-        self.expect_keyspace()?;
+        self.refresh().await?;
         let state = self.session.get_cluster_state();
         let mut tables = Tables { found: BTreeMap::new(), problems: Vec::new() };
         for name in names {
@@ -177,6 +180,12 @@ impl Cluster {
             .map_err(|_| Failure::Retry(format!("Cassandra: no answer within {} ms", self.connect_timeout.as_millis())))
     }
 
+    /// Reads the cluster's description again.
+    async fn refresh(&self) -> Result<(), Failure> {
+        self.session.refresh_metadata().await.map_err(|error| verdict::metadata(&error).into_failure())?;
+        self.expect_keyspace()
+    }
+
     fn expect_keyspace(&self) -> Result<(), Failure> {
         match self.session.get_cluster_state().get_keyspace(&*self.keyspace) {
             Some(_) => Ok(()),
@@ -199,7 +208,8 @@ fn describe(name: &str, table: &Table, problems: &mut Vec<String>) -> TargetTabl
             ColumnKind::Static => {
                 Err("is static, shared by the rows of a partition, which one source row cannot own".into())
             }
-            _ => types::kind::kind_of(&described.typ),
+            ColumnKind::PartitionKey | ColumnKind::Clustering => kind_of_key(&described.typ),
+            _ => kind_of(&described.typ),
         };
         match kind {
             Ok(kind) => columns.push(Column { name: column.clone(), kind }),

@@ -7,7 +7,7 @@
 use scylla::errors::{
     ConnectionError, ConnectionPoolError, ConnectionSetupRequestErrorKind, DbError, ExecutionError, MetadataError,
     MetadataFetchErrorKind, NewSessionError, NextPageError, NextRowError, PagerExecutionError, PrepareError,
-    RequestAttemptError, RequestError, UseKeyspaceError,
+    RequestAttemptError, RequestError, TablesMetadataError, UdtMetadataError, UseKeyspaceError,
 };
 
 use crate::retry::Verdict;
@@ -175,6 +175,11 @@ pub fn metadata(error: &MetadataError) -> Judged {
         },
         // A node that is joining may describe the cluster without itself or without tokens.
         MetadataError::Peers(error) => Judged::retry(error),
+        MetadataError::Udts(UdtMetadataError::InvalidCqlType { typ, .. })
+        | MetadataError::Tables(TablesMetadataError::InvalidCqlType { typ, .. }) => Judged::stop(format_args!(
+            "the keyspace has a column of type {typ}, which the driver cannot read, and with it no other table there: \
+             use CQL's own types, vectors of at most 65535 elements, and lower-case names for user-defined types"
+        )),
         MetadataError::Keyspaces(error) => Judged::fault(error),
         MetadataError::Udts(error) => Judged::fault(error),
         MetadataError::Tables(error) => Judged::fault(error),

@@ -86,6 +86,21 @@ fn values_are_compared_not_their_forms() {
 }
 
 #[test]
+fn a_target_may_hold_fewer_values_than_its_source() {
+    for (source, target, compared) in [
+        (Kind::Timestamp, Kind::TimestampMillis, true),
+        (Kind::Text, Kind::Ascii, true),
+        (Kind::Int64, Kind::Int16, true),
+        (Kind::Text, Kind::Bytes, false),
+        (Kind::Date, Kind::TimestampMillis, false),
+    ] {
+        let column =
+            SourceColumn { name: "c".into(), type_name: "t".into(), kind: Some(source.clone()), blank_padded: false };
+        assert_eq!(kind_for(&column, true, "c", &target).ok(), compared.then_some(source));
+    }
+}
+
+#[test]
 fn what_the_source_cannot_hold_is_not_asked_for() {
     for (kind, value, holds) in [
         (Kind::Int16, Value::Int(32_767), true),

@@ -17,6 +17,12 @@ pub fn kind_of(typ: &ColumnType<'_>) -> Result<Kind, String> {
     kind_of_value(typ)
 }
 
+/// The same for a column of the primary key.
+pub fn kind_of_key(typ: &ColumnType<'_>) -> Result<Kind, String> {
+    expect_order(typ)?;
+    kind_of(typ)
+}
+
 /// The same for a type that stands in a statement or a result, where nothing says whether it is frozen.
 pub fn kind_of_value(typ: &ColumnType<'_>) -> Result<Kind, String> {
     let boxed = |typ: &ColumnType<'_>| kind_of_value(typ).map(Box::new);
@@ -73,10 +79,10 @@ fn unknown() -> String {
     "has a type that this version does not know: make it one of CQL's own types".into()
 }
 
-/// Durations have no order, so the server takes none as elements of a set or as keys of a map, however deep inside.
+/// Durations have no order. The server takes none in keys and sets, but overlooks those inside tuples and vectors.
 fn expect_order(typ: &ColumnType<'_>) -> Result<(), String> {
     if holds_duration(typ) {
-        return Err("has durations in a set or in the keys of a map, where they have no order: make them text".into());
+        return Err("has durations in a key or in a set, where they have no order: make them text".into());
     }
     Ok(())
 }

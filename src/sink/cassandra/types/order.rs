@@ -1,8 +1,9 @@
 //! The server's order of values, in which the elements of its sets and the keys of its maps stand.
 //!
-//! The server sorts a set that is a column's value, and keeps one inside another value as it was sent: there, and where
-//! a partition's token is computed, the order on the wire has to be right. Facts: `org.apache.cassandra.db.marshal`
-//! of Cassandra 5.0.8, each kind checked against the server by a test.
+//! The server sorts a set that is a column's value or inside a list or a map. Inside a tuple, a user-defined type or a
+//! vector it keeps one as it was sent, and where a partition's token is computed nothing is sorted for us: there the
+//! order on the wire has to be right. Facts: `org.apache.cassandra.db.marshal`, each kind checked against Cassandra
+//! 5.0.8 by a test.
 
 use std::cmp::Ordering;
 use std::net::IpAddr;

@@ -19,7 +19,7 @@ use uuid::Uuid;
 use super::decode::decode;
 use super::encode::{Misfit, encode};
 use super::flaw::flaw;
-use super::kind::{kind_of, kind_of_value};
+use super::kind::{kind_of, kind_of_key, kind_of_value};
 use super::size::{fixed_bytes, value_bytes};
 use super::{DAY_MICROS, order};
 use crate::row::{Duration, Float, Kind, Value};
@@ -245,11 +245,13 @@ fn columns_that_cannot_be_written_say_why() {
         why(&native(NativeType::Counter)),
         "is a counter, which counts twice when the same write arrives twice: make it a bigint"
     );
-    let ordered = "has durations in a set or in the keys of a map, where they have no order: make them text";
+    let ordered = "has durations in a key or in a set, where they have no order: make them text";
     let duration = || native(NativeType::Duration);
     let collection = |typ| ColumnType::Collection { frozen: false, typ };
     let field = || udt(vec![("every".into(), duration())]);
+    assert_eq!(kind_of(&duration()), Ok(Kind::Duration));
     for inside in [duration(), ColumnType::Tuple(vec![duration()]), field()] {
+        assert_eq!(kind_of_key(&inside), Err(ordered.into()));
         assert_eq!(why(&collection(CollectionType::Set(Box::new(inside.clone())))), ordered);
         let value = Box::new(native(NativeType::Int));
         assert_eq!(why(&collection(CollectionType::Map(Box::new(inside.clone()), value.clone()))), ordered);
