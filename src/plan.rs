@@ -13,7 +13,7 @@ mod fold;
 use std::sync::Arc;
 
 use crate::change::{Change, Decoded, Op, Reject, RejectClass};
-use crate::plan::convert::convert;
+use crate::plan::convert::{convert, to_key};
 use crate::plan::fold::Fold;
 use crate::plan::route::{Apply, OnTruncate, Route, RouteColumn, Routes};
 use crate::plan::write::{Batch, Expect, Rejected, Versioned, Write, WriteKind};
@@ -261,7 +261,8 @@ impl RoutePlan<'_> {
     fn values(&self, image: Option<&Row>) -> Result<Vec<Value>, Reject> {
         let image = image.ok_or_else(|| Reject::new(RejectClass::MissingImage, "the change has no image after"))?;
         let values = self.route.columns.iter().map(|column| self.value(column, image));
-        let values: Vec<Value> = values.collect::<Result<_, _>>()?;
+        let mut values: Vec<Value> = values.collect::<Result<_, _>>()?;
+        self.route.key.iter().for_each(|at| to_key(&mut values[*at]));
         self.check_key(&values, RejectClass::MissingKey)?;
         Ok(values)
     }
@@ -270,6 +271,7 @@ impl RoutePlan<'_> {
         let mut values = vec![Value::Absent; self.route.columns.len()];
         for at in &self.route.key {
             values[*at] = self.value(&self.route.columns[*at], image)?;
+            to_key(&mut values[*at]);
         }
         self.check_key(&values, missing)?;
         Ok(values)

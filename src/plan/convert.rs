@@ -112,6 +112,14 @@ pub fn convert(value: &Value, kind: &Kind, policy: Policy) -> Result<Value, Misf
     }
 }
 
+/// The one form that equal values have in a key: 1.0 and 1.00 are one number to Postgres, and two partitions to a target
+/// that tells keys apart by their bytes.
+pub fn to_key(value: &mut Value) {
+    if let Value::Decimal(number) = value {
+        *value = Value::Decimal(number.normalized());
+    }
+}
+
 fn to_uuid(value: &Value, kind: &Kind) -> Result<Value, Misfit> {
     const HYPHENATED: usize = 36;
     let uuid = match value {

@@ -10,7 +10,7 @@ use crate::format::Decoder;
 use crate::plan::route::{RouteSpec, TargetTable};
 use crate::plan::source::{SourceFact, SourceFacts};
 use crate::record::Record;
-use crate::row::wire::BinaryMode;
+use crate::row::wire::{BinaryMode, DecimalMode};
 use crate::row::{Column, Format, Kind};
 
 fn table(name: &str, columns: &[(&str, Kind)], key: &[&str]) -> (String, TargetTable) {
@@ -316,4 +316,22 @@ fn routes_of_one_topic_agree_on_what_its_records_are_like() {
     let flat = RouteSpec { format: Format::Flat, ..spec("orders_by_user", &[("order_id", "id")]) };
     let problems = Routes::resolve(&[flat], &tables()).expect_err("the old row cannot be found");
     assert!(problems[0].contains("no image before"), "{problems:?}");
+}
+
+#[test]
+fn equal_decimals_are_one_key() {
+    let tables = BTreeMap::from([table("orders", &[("id", Kind::Decimal), ("note", Kind::Text)], &["id"])]);
+    let spec = RouteSpec::new("orders", "orders", &["id"]).typed(&[("id", "numeric"), ("note", "text")]);
+    let mut spec = spec;
+    spec.modes.decimal_handling_mode = DecimalMode::String;
+    let routes = Arc::new(Routes::resolve(&[spec], &tables).expect("the route fits"));
+    let mut draft = Draft::new(routes.clone(), TopicPartition { topic: "orders".into(), partition: 0 }, 0);
+    for (at, id) in ["1.50", "1.5", "1.500"].iter().enumerate() {
+        let mut versioned = record(at as i64, &format!(r#"{{"op":"c","after":{{"id":"{id}","note":"{at}"}}}}"#));
+        versioned.record.key = Some(format!(r#"{{"id":"{id}"}}"#).into());
+        draft.push(versioned, decoder(routes.clone()));
+    }
+    let batch = draft.take();
+    assert_eq!((batch.writes.len(), batch.rejects.len()), (1, 0), "the last covers the others");
+    assert_eq!(batch.writes[0].values[0], Value::Decimal("1.5".parse().expect("a number")));
 }

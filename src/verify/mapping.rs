@@ -2,7 +2,7 @@
 //!
 //! Pure. A route says which source column feeds which target column; the two catalogs say what those columns are.
 
-use crate::plan::convert::{Policy, convert};
+use crate::plan::convert::{Policy, convert, to_key};
 use crate::plan::route::{Route, TargetTable, Topic};
 use crate::row::{Column, Kind, Value};
 use crate::sink::postgres::source::{SourceColumn, SourceTable};
@@ -103,7 +103,12 @@ impl Mapping {
 
     /// The key under which a source row belongs in the target.
     pub fn target_key(&self, source: &[Value]) -> Vec<Value> {
-        self.target_key.iter().map(|at| source[self.columns[*at].source].clone()).collect()
+        let value = |at: &usize| {
+            let mut value = source[self.columns[*at].source].clone();
+            to_key(&mut value);
+            value
+        };
+        self.target_key.iter().map(value).collect()
     }
 
     /// The key of the source row that a target key speaks of; `None` when no row of the source can have it.
