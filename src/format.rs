@@ -20,6 +20,8 @@ mod tests;
 mod recordings_tests;
 #[cfg(test)]
 mod source_rows_tests;
+#[cfg(test)]
+mod properties_tests;
 
 use bytestring::ByteString;
 

@@ -105,6 +105,11 @@ fn lost(id: &str, column: &str, recording: &str) -> Option<Value> {
     }
 }
 
+/// The table of every type. `blocks`: its types are left to schema blocks, but for those that blocks cannot tell.
+pub fn types_shape(format: Format, blocks: bool) -> Shape {
+    shape(format, TYPES, 1, blocks)
+}
+
 fn shape(format: Format, columns: &[(&str, &str)], key: usize, blocks: bool) -> Shape {
     let field = |(name, typ): &(&str, &str)| {
         let wire = match Wire::of_postgres(typ, &Modes::default()) {

@@ -85,6 +85,10 @@ fn records_that_are_no_row_are_told_apart() {
     assert_snapshot!(shown(r#"{"prefix":"p"}"#, Some(r#"{"op":"m","ts_ms":1,"message":{}}"#)), @"Message");
     assert_snapshot!(shown(r#"{"serverName":"s"}"#, Some(r#"{"ts_ms":1}"#)), @"Heartbeat");
     assert_snapshot!(shown(r#"{"id":"1:2"}"#, Some(r#"{"status":"BEGIN","id":"1:2","ts_ms":1}"#)), @"Transaction");
+    let ddl = r#"{"source":{},"ts_ms":1,"databaseName":"d","ddl":"x","tableChanges":[]}"#;
+    assert_snapshot!(shown(r#"{"databaseName":"d"}"#, Some(ddl)), @"SchemaChange");
+    let cloud_event = r#"{"id":"1","source":"/s","specversion":"1.0","type":"t","data":{"op":"c"}}"#;
+    assert_snapshot!(shown(r#"{"id":7}"#, Some(cloud_event)), @"wrong_type: the value is a CloudEvent, which is not read here: set value.converter to org.apache.kafka.connect.json.JsonConverter on the connector");
 }
 
 #[test]

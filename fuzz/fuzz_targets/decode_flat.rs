@@ -1,0 +1,9 @@
+//! Arbitrary bytes as flattened rows.
+#![no_main]
+
+mod decode;
+
+use libfuzzer_sys::fuzz_target;
+use rowferry::row::Format;
+
+fuzz_target!(|data: &[u8]| decode::decode(Format::Flat, true, data));
