@@ -155,8 +155,8 @@ pub struct Field {
     pub name: String,
     /// How its values stand on the wire; `None` when only the record's schema block can say it.
     pub wire: Option<Wire>,
-    /// A person said so, which outweighs the record's schema block: a block cannot tell varbit from bit, nor hstore
-    /// from json.
+    /// It outweighs the record's schema block: a person said so, or the catalog did of what a block cannot tell, as varbit
+    /// from bit and hstore from json.
     pub declared: bool,
 }
 

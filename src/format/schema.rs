@@ -134,6 +134,9 @@ struct Parameters<'t> {
     scale: Option<Cow<'t, str>>,
     #[serde(borrow, default)]
     length: Option<Cow<'t, str>>,
+    /// Written where `column.propagate.source.type` asks for it.
+    #[serde(borrow, default, rename = "__debezium.source.column.type")]
+    source_type: Option<Cow<'t, str>>,
 }
 
 struct NodeSeed;
@@ -238,9 +241,9 @@ impl Node<'_> {
                 Some(Wire::Decimal { scale })
             }
             "Bits" => {
-                // A varbit without length has Java's largest int.
-                let length = parameters.and_then(|parameters| parameters.length.as_ref()?.parse().ok());
-                Some(Wire::Bits { length: length.filter(|length| *length != i32::MAX.unsigned_abs()) })
+                // The length is that of a bit and the limit of a varbit alike, so it counts for a bit alone.
+                let of_bit = parameters.filter(|parameters| parameters.source_type.as_deref() == Some("BIT"));
+                Some(Wire::Bits { length: of_bit.and_then(|parameters| parameters.length.as_ref()?.parse().ok()) })
             }
             _ => Some(Wire::Bytes(BytesForm::Base64)),
         }

@@ -211,11 +211,12 @@ fn every_semantic_name_has_its_wire() {
         &format!(r#","name":"{connect}.Decimal","parameters":{{"scale":"4"}}"#),
         Some(Wire::Decimal { scale: 4 }),
     );
-    check(
-        "bytes",
-        r#","name":"io.debezium.data.Bits","parameters":{"length":"2147483647"}"#,
-        Some(Wire::Bits { length: None }),
-    );
+    // Eight bits, or at most eight: only the source's type tells.
+    for (source_type, length) in [("", None), ("BIT", Some(8)), ("VARBIT", None)] {
+        let parameters = format!(r#"{{"length":"8","__debezium.source.column.type":"{source_type}"}}"#);
+        let bits = format!(r#","name":"io.debezium.data.Bits","parameters":{parameters}"#);
+        check("bytes", &bits, Some(Wire::Bits { length }));
+    }
     check("map", r#","keys":{"type":"string"},"values":{"type":"string"}"#, Some(Wire::HstoreMap));
     check("map", r#","keys":{"type":"int16"},"values":{"type":"string"}"#, None);
     check("array", r#","items":{"type":"struct","name":"own"}"#, None);

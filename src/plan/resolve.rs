@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use crate::plan::convert::{Fit, fit};
 use crate::plan::route::{Apply, Route, RouteColumn, RouteSpec, Routes, TargetTable, Topic};
 use crate::plan::source;
-use crate::row::wire::{Unsent, Wire};
+use crate::row::wire::{BinaryMode, Modes, Unsent, Wire};
 use crate::row::{Column, Field, Format, Kind, Shape, Unmapped};
 
 impl Routes {
@@ -214,7 +214,11 @@ fn field_of<'a>(spec: &'a RouteSpec, table: &TargetTable, column: &'a Column) ->
     }
     match &spec.source {
         Some(facts) => match facts.column(name) {
-            Some(fact) => Ok(Feed::From(Field::known(name, wire_of(&fact.pg_type)?))),
+            Some(fact) => {
+                let wire = wire_of(&fact.pg_type)?;
+                let declared = hidden_by_block(&wire, &spec.modes);
+                Ok(Feed::From(Field { name: name.into(), wire: Some(wire), declared }))
+            }
             None if spec.renamed.contains_key(&column.name) || table.key.contains(&column.name) => {
                 Err(format!("{} is not in \"{}\": correct `columns`", place(), facts.table))
             }
@@ -222,6 +226,17 @@ fn field_of<'a>(spec: &'a RouteSpec, table: &TargetTable, column: &'a Column) ->
         },
         None if spec.schemas => Ok(Feed::From(Field { name: name.into(), wire: None, declared: false })),
         None => Ok(Feed::Untyped(name)),
+    }
+}
+
+/// Whether a schema block says less of a form than the catalog does: it has one word for bit and varbit, for hstore and
+/// json, for bytes as text and text.
+fn hidden_by_block(wire: &Wire, modes: &Modes) -> bool {
+    match wire {
+        Wire::Bits { .. } | Wire::HstoreJson => true,
+        Wire::Bytes(_) => modes.binary_handling_mode != BinaryMode::Bytes,
+        Wire::Array(item) => hidden_by_block(item, modes),
+        _ => false,
     }
 }
 
