@@ -8,7 +8,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde::de::{DeserializeSeed, Deserializer};
 
-use crate::change::Reject;
+use crate::change::{Reject, RejectClass};
 use crate::format::json::Notes;
 use crate::row::Field;
 use crate::row::wire::{BytesForm, Unit, Wire};
@@ -45,6 +45,8 @@ pub struct Blocks {
 
 /// While connectors change over, or several tables share a topic, blocks take turns.
 const BLOCKS_MAX: usize = 4;
+/// Far above the block of a table with Postgres's most columns. Each partition may remember [`BLOCKS_MAX`] of them.
+const BLOCK_BYTES_MAX: usize = 1 << 20;
 
 impl Blocks {
     /// The block in force.
@@ -74,6 +76,10 @@ impl Blocks {
             Some(at) => {
                 self.seen[..=at].rotate_right(1);
                 Ok(at != 0)
+            }
+            None if text.len() > BLOCK_BYTES_MAX => {
+                let text = format!("{what} has {} bytes, the limit is {BLOCK_BYTES_MAX}", text.len());
+                Err(Reject::new(RejectClass::TooLarge, text))
             }
             None => {
                 let block = Block::read(what, text, fields)?;

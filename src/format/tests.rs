@@ -327,3 +327,16 @@ fn rows_of_the_signal_table_are_signals_whatever_columns_they_have() {
     assert_snapshot!(of("7", "signal", "t"), @"Signal");
     assert_snapshot!(of("\"s1\"", "other", "c"), @r#"wrong_type: column "id": expected int32, found a string"#);
 }
+
+#[test]
+fn a_block_that_would_fill_the_memory_is_refused() {
+    let mut decoder = Decoder::new(&shape(vec![unknown("id")]), 8 << 20);
+    let doc = "x".repeat(1 << 20);
+    let long = format!(r#"{ID},{{"type":"int64","doc":"{doc}","field":"n"}}"#);
+    let decoded = decoder.decode(&record(ID_KEY, &wrapped(&long, r#"{"op":"c","after":{"id":7}}"#)));
+    assert!(
+        matches!(&decoded, Decoded::Reject(reject) if reject.class == RejectClass::TooLarge),
+        "{}",
+        shown(&decoded)
+    );
+}
