@@ -118,7 +118,10 @@ pub fn again(
     let is_refused = |at: usize| refused.iter().chain(&batch.rejects).any(|rejected| rejected.record == at);
     for (at, versioned) in batch.records.into_iter().enumerate() {
         if versioned.record.offset >= next_offset && !is_refused(at) {
-            draft.push(versioned, &mut decode);
+            // It was taken once, so that nothing should stop it now; were it left out, it would be lost.
+            if let Pushed::Stop(why) = draft.push(versioned.clone(), &mut decode) {
+                draft.push(versioned, |_| Decoded::Reject(Reject::new(RejectClass::WrongType, why)));
+            }
         }
     }
     Batch { next_offset: batch.next_offset, passed_over: batch.passed_over, ..draft.take() }

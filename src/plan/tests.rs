@@ -176,6 +176,13 @@ fn planning_again_brings_back_what_a_refused_record_had_covered() {
 }
 
 #[test]
+fn planning_again_loses_no_record_that_would_stop_it_now() {
+    let create = r#"{"op":"c","after":{"id":1,"user_id":5,"note":"a"}}"#;
+    let again = again(&routes(), draft(&[create]).take(), 0, &[], |_| Decoded::Stop("changed its mind".into()));
+    assert_eq!((again.records.len(), again.rejects.len()), (1, 1));
+}
+
+#[test]
 fn planning_again_leaves_out_what_is_durable() {
     let create = r#"{"op":"c","after":{"id":1,"user_id":5,"note":"a"}}"#;
     let update = r#"{"op":"u","before":{"id":1,"user_id":5},"after":{"id":1,"user_id":5,"note":"b"}}"#;
