@@ -33,6 +33,8 @@ pub struct Change {
     pub before: Option<Row>,
     /// Present for every op but `Delete`. A business event's DELETE says what else it knows here.
     pub after: Option<Row>,
+    /// Where it comes from: one value for each of the shape's `source`. Empty where the format does not say it.
+    pub source: Row,
 }
 
 /// What happened to the row.
@@ -80,6 +82,13 @@ pub enum RejectClass {
     Refused,
     /// Our own code panicked over the record.
     Panicked,
+}
+
+impl Change {
+    /// A change of which nothing but its images is known.
+    pub fn of(op: Op, before: Option<Row>, after: Option<Row>) -> Self {
+        Change { op, before, after, source: Row::new() }
+    }
 }
 
 impl Reject {

@@ -4,6 +4,7 @@
 //! one of them refuses it, for none.
 
 pub mod convert;
+pub mod feed;
 pub mod route;
 pub mod source;
 mod resolve;
@@ -14,6 +15,7 @@ use std::sync::Arc;
 
 use crate::change::{Change, Decoded, Op, Reject, RejectClass};
 use crate::plan::convert::{convert, to_key};
+use crate::plan::feed::Feed;
 use crate::plan::fold::Fold;
 use crate::plan::route::{Apply, OnTruncate, Route, RouteColumn, Routes};
 use crate::plan::write::{Batch, Expect, Rejected, Versioned, Write, WriteKind};
@@ -147,7 +149,7 @@ pub fn complete(routes: &Routes, batch: &mut Batch, write: usize, values: Option
 /// The columns that a write's row lacks and that have to be read from the source: indexes into the topic's shape.
 pub fn lacked(routes: &Routes, write: &Write) -> Vec<usize> {
     let columns = routes.routes[write.route].columns.iter().zip(&write.values);
-    columns.filter(|(_, value)| is_lacked(value)).map(|(column, _)| column.source).collect()
+    columns.filter(|(_, value)| is_lacked(value)).filter_map(|(column, _)| column.feed.field()).collect()
 }
 
 /// A planned write has an unavailable value only where its row is new under its key, so that there is no older cell
@@ -167,19 +169,22 @@ fn stops_at_truncate(routes: &Routes, versioned: &Versioned) -> bool {
 fn plan(routes: &Routes, record: usize, versioned: &Versioned, decoded: Decoded) -> Planned {
     let feeds = routes.topic(&versioned.record.topic).map_or(&[][..], |topic| &topic.routes);
     let mut writes = Vec::with_capacity(feeds.len());
-    let version = versioned.version;
+    let origin = match &decoded {
+        Decoded::Change(change) => &change.source[..],
+        _ => &[],
+    };
     let mut each = |plan: &dyn Fn(&mut RoutePlan<'_>) -> Result<(), Reject>| {
         for at in feeds {
             let route = &routes.routes[*at];
-            let mut planned = RoutePlan { at: *at, route, record, version, writes: &mut writes };
+            let mut planned = RoutePlan { at: *at, route, record, versioned, origin, writes: &mut writes };
             plan(&mut planned).map_err(|reject| rejected(record, Some(*at), reject))?;
         }
         Ok(())
     };
-    match decoded {
-        Decoded::Change(change) => each(&|route| route.change(&change))?,
-        Decoded::Tombstone(key) => each(&|route| route.tombstone(&key))?,
-        Decoded::Reject(reject) => return Err(rejected(record, None, reject)),
+    match &decoded {
+        Decoded::Change(change) => each(&|route| route.change(change))?,
+        Decoded::Tombstone(key) => each(&|route| route.tombstone(key))?,
+        Decoded::Reject(reject) => return Err(rejected(record, None, reject.clone())),
         // The draft has stopped in front of the first two, or was told to pass over a truncate.
         Decoded::Truncate
         | Decoded::Stop(_)
@@ -197,7 +202,9 @@ struct RoutePlan<'a> {
     at: usize,
     route: &'a Route,
     record: usize,
-    version: i64,
+    versioned: &'a Versioned,
+    /// The values of the shape's `source`.
+    origin: &'a [Value],
     writes: &'a mut Vec<Write>,
 }
 
@@ -280,9 +287,14 @@ impl RoutePlan<'_> {
         Ok(values)
     }
 
-    /// A value of the image as its column takes it.
+    /// The value of a column, in the form that it takes.
     fn value(&self, column: &RouteColumn, image: &Row) -> Result<Value, Reject> {
-        fitted(self.route, column, &image[column.source])
+        match &column.feed {
+            Feed::Field(at) => fitted(self.route, column, &image[*at]),
+            Feed::Constant(value) => Ok(value.clone()),
+            Feed::Header(name) => fitted(self.route, column, &feed::header(&self.versioned.record, name)?),
+            Feed::Source(at) => fitted(self.route, column, self.origin.get(*at).unwrap_or(&Value::Absent)),
+        }
     }
 
     fn check_key(&self, values: &[Value], missing: RejectClass) -> Result<(), Reject> {
@@ -322,7 +334,7 @@ impl RoutePlan<'_> {
     /// A record's delete is stamped with its version and its insert one higher (V1).
     fn push(&mut self, kind: WriteKind, expect: Expect, values: Vec<Value>) {
         let version = match expect {
-            Expect::Any => Some(self.version + i64::from(kind == WriteKind::Upsert)),
+            Expect::Any => Some(self.versioned.version + i64::from(kind == WriteKind::Upsert)),
             Expect::Absent | Expect::Present => None,
         };
         self.writes.push(Write { record: self.record, route: self.at, kind, expect, version, values });
@@ -339,3 +351,5 @@ fn fitted(route: &Route, column: &RouteColumn, value: &Value) -> Result<Value, R
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod bench_tests;

@@ -131,6 +131,8 @@ pub struct Shape {
     /// The fields that are read from an image before: the source's key, and what some target's key holds beside it.
     /// The others stay [`Value::Absent`] there, for only REPLICA IDENTITY FULL makes them real.
     pub before: Vec<usize>,
+    /// What routes want of the envelope's `source`, beside the row. One member may be wanted in two forms.
+    pub source: Vec<Field>,
     pub unmapped: Unmapped,
     /// Debezium's `unavailable.value.placeholder`, as configured there.
     pub unavailable: String,
@@ -178,8 +180,13 @@ impl Shape {
     /// A shape with Debezium's defaults.
     pub fn new(format: Format, fields: Vec<Field>, key: Vec<usize>) -> Shape {
         let unavailable = UNAVAILABLE_DEFAULT.to_string();
-        let before = key.clone();
-        Shape { format, fields, key, before, unmapped: Unmapped::Ignore, unavailable, signal_table: None }
+        let (before, source) = (key.clone(), Vec::new());
+        Shape { format, fields, key, before, source, unmapped: Unmapped::Ignore, unavailable, signal_table: None }
+    }
+
+    /// No value for any field of `source`.
+    pub fn empty_source(&self) -> Row {
+        vec![Value::Absent; self.source.len()]
     }
 }
 

@@ -3,13 +3,16 @@
 //! Facts: Debezium 3.6 documentation, "Debezium connector for PostgreSQL", data change events; unknown members are
 //! passed over, unknown ops are refused.
 
+mod source;
+
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Deserializer, MapAccess, Visitor};
 
+use self::source::{Source, SourceSeed};
 use crate::change::{Change, Decoded, Op, Reject, RejectClass};
 use crate::format::image::{Columns, RowSeed};
-use crate::format::json::{Name, Notes, Skip};
+use crate::format::json::{Name, Skip};
 use crate::format::payload::{CLOUD_EVENT, OpLetter, Payload, Told};
 use crate::format::unmapped::Unwanted;
 use crate::row::{Row, Shape};
@@ -23,7 +26,7 @@ pub fn read(payload: Payload<'_, '_>) -> Result<Told, Reject> {
         Ok(Some(envelope)) => envelope,
         Ok(None) => return Ok(Told::Nothing),
         // A signal has columns of its own, which need not be those of the shape.
-        Err(_) if shape.signal_table.is_some() && is_signal(shape, notes, text) => {
+        Err(_) if shape.signal_table.is_some() && is_signal(shape, columns, text) => {
             return Ok(Told::Other(Decoded::Signal));
         }
         Err(reject) => return Err(reject),
@@ -31,15 +34,16 @@ pub fn read(payload: Payload<'_, '_>) -> Result<Told, Reject> {
     let other = |decoded| Ok(Told::Other(decoded));
     match envelope.op {
         Some(OpLetter::Message) => other(Decoded::Message),
-        Some(_) if envelope.signal => other(Decoded::Signal),
+        Some(_) if envelope.source.signal => other(Decoded::Signal),
         Some(OpLetter::Truncate) => other(Decoded::Truncate),
         Some(OpLetter::Row(op)) => {
-            let Envelope { before, after, .. } = envelope;
+            let Envelope { before, after, source, .. } = envelope;
             let after = if op == Op::Delete { None } else { after };
             if after.is_none() && op != Op::Delete {
                 return Err(Reject::new(RejectClass::MissingImage, "the change has no `after`"));
             }
-            Ok(Told::Change(Change { op, before, after }, unwanted.into_names()))
+            let change = Change { op, before, after, source: source.values };
+            Ok(Told::Change(change, unwanted.into_names()))
         }
         None => match envelope.other {
             Other { ts_ms: true, count: 1, .. } => other(Decoded::Heartbeat),
@@ -58,8 +62,7 @@ struct Envelope {
     op: Option<OpLetter>,
     before: Option<Row>,
     after: Option<Row>,
-    /// Its table is the signal table.
-    signal: bool,
+    source: Source,
     other: Other,
 }
 
@@ -102,7 +105,8 @@ impl<'de> Visitor<'de> for EnvelopeSeed<'_, 'de> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let Self { shape, columns, unwanted } = self;
         let notes = columns.notes;
-        let mut envelope = Envelope { op: None, before: None, after: None, signal: false, other: Other::default() };
+        let source = Source { signal: false, values: shape.empty_source() };
+        let mut envelope = Envelope { op: None, before: None, after: None, source, other: Other::default() };
         let (mut seen_before, mut seen_after) = (false, false);
         while let Some(Name(name)) = map.next_key()? {
             match name.as_ref() {
@@ -121,8 +125,9 @@ impl<'de> Visitor<'de> for EnvelopeSeed<'_, 'de> {
                     let seed = RowSeed { columns, only: None, unwanted: Some(unwanted) };
                     envelope.after = map.next_value_seed(seed)?;
                 }
-                "source" if shape.signal_table.is_some() => {
-                    envelope.signal = map.next_value_seed(SourceSeed { shape })?;
+                "source" if shape.signal_table.is_some() || !shape.source.is_empty() => {
+                    let seed = SourceSeed { shape, placeholder: columns.placeholder, notes };
+                    envelope.source = map.next_value_seed(seed)?;
                 }
                 other => {
                     envelope.other.count += 1;
@@ -142,57 +147,16 @@ impl<'de> Visitor<'de> for EnvelopeSeed<'_, 'de> {
     }
 }
 
-/// Reads whether a `source` is the signal table.
-struct SourceSeed<'a> {
-    shape: &'a Shape,
-}
-
-impl<'de> DeserializeSeed<'de> for SourceSeed<'_> {
-    type Value = bool;
-
-    fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
-        deserializer.deserialize_any(self)
-    }
-}
-
-impl<'de> Visitor<'de> for SourceSeed<'_> {
-    type Value = bool;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object or null")
-    }
-
-    fn visit_unit<E>(self) -> Result<bool, E> {
-        Ok(false)
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<bool, A::Error> {
-        let (mut schema, mut table) = (None, None);
-        while let Some(Name(name)) = map.next_key()? {
-            match name.as_ref() {
-                "schema" => schema = map.next_value::<Option<Name<'de>>>()?,
-                "table" => table = map.next_value::<Option<Name<'de>>>()?,
-                _ => {
-                    map.next_value::<Skip>()?;
-                }
-            }
-        }
-        let signal = self.shape.signal_table.as_ref();
-        let is = |named: &Option<Name<'_>>, wanted: &String| named.as_ref().is_some_and(|name| name.0 == *wanted);
-        Ok(signal.is_some_and(|(of_schema, of_table)| is(&schema, of_schema) && is(&table, of_table)))
-    }
-}
-
 /// Whether an envelope that cannot be read as a row is one of the signal table.
-fn is_signal<'t>(shape: &Shape, notes: &Notes<'t>, text: &'t str) -> bool {
-    struct Peek<'a>(&'a Shape);
-    impl<'de> DeserializeSeed<'de> for Peek<'_> {
+fn is_signal<'t>(shape: &Shape, columns: Columns<'_, 't>, text: &'t str) -> bool {
+    struct Peek<'a, 't>(&'a Shape, Columns<'a, 't>);
+    impl<'de> DeserializeSeed<'de> for Peek<'_, 'de> {
         type Value = bool;
         fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<bool, D::Error> {
             deserializer.deserialize_map(self)
         }
     }
-    impl<'de> Visitor<'de> for Peek<'_> {
+    impl<'de> Visitor<'de> for Peek<'_, 'de> {
         type Value = bool;
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("a Debezium envelope")
@@ -201,7 +165,11 @@ fn is_signal<'t>(shape: &Shape, notes: &Notes<'t>, text: &'t str) -> bool {
             let mut signal = false;
             while let Some(Name(name)) = map.next_key()? {
                 match name.as_ref() {
-                    "source" => signal = map.next_value_seed(SourceSeed { shape: self.0 })?,
+                    "source" => {
+                        let Peek(shape, columns) = &self;
+                        let seed = SourceSeed { shape, placeholder: columns.placeholder, notes: columns.notes };
+                        signal = map.next_value_seed(seed)?.signal;
+                    }
                     _ => {
                         map.next_value::<Skip>()?;
                     }
@@ -210,7 +178,7 @@ fn is_signal<'t>(shape: &Shape, notes: &Notes<'t>, text: &'t str) -> bool {
             Ok(signal)
         }
     }
-    notes.read("the value", text, Peek(shape)).unwrap_or(false)
+    columns.notes.read("the value", text, Peek(shape, columns)).unwrap_or(false)
 }
 
 #[cfg(test)]

@@ -24,7 +24,7 @@ pub fn decode(decoder: &Decoder, record: &Record) -> Result<Decoded, Reject> {
     let Event { op, row } = notes.read("the value", &text, EventSeed { columns })?;
     let op = op.ok_or_else(|| Reject::new(RejectClass::WrongType, "the event has no `event_type`"))?;
     check_key(&decoder.shape, record, &row)?;
-    Ok(Decoded::Change(Change { op, before: None, after: Some(row) }))
+    Ok(Decoded::Change(Change::of(op, None, Some(row))))
 }
 
 struct Event {

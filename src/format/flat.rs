@@ -56,9 +56,9 @@ pub fn read(payload: Payload<'_, '_>, record: &Record) -> Result<Told, Reject> {
     if op == Op::Delete {
         let junk = flat.row.iter_mut().enumerate().filter(|(at, _)| !shape.before.contains(at));
         junk.for_each(|(_, value)| *value = Value::Absent);
-        return Ok(Told::Change(Change { op, before: Some(flat.row), after: None }, Vec::new()));
+        return Ok(Told::Change(Change::of(op, Some(flat.row), None), Vec::new()));
     }
-    let change = Change { op, before: None, after: Some(flat.row) };
+    let change = Change::of(op, None, Some(flat.row));
     Ok(Told::Change(change, unwanted.into_names()))
 }
 

@@ -3,6 +3,7 @@
 //! Everything is read and checked before a port, topic or table is touched. An error names the setting, the value
 //! unless it is a secret, and the mend.
 
+pub mod columns;
 pub mod routes;
 pub mod load;
 
@@ -198,6 +199,10 @@ fn check(config: &Config, problems: &mut Vec<String>) {
         let Some(consumer) = consumer else { continue };
         if consumer.routes.is_empty() {
             problems.push(format!("{name} has no routes: add a [[{name}.routes]]"));
+        }
+        for route in &consumer.routes {
+            let place = format!("{name}.routes, {} → {}", route.topic, route.table);
+            problems.extend(route.problems().into_iter().map(|problem| format!("{place}: {problem}")));
         }
         let events = |route: &&Route| route.soft_delete.is_some() != (name == "consumer");
         for route in consumer.routes.iter().filter(events) {

@@ -1,9 +1,10 @@
 //! Resolving: routes as they are written, against the target's live tables and what is known of the source, into
 //! routes that are ready to plan with. Everything that speaks against them is said at once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::plan::convert::{Fit, fit};
+use crate::plan::feed::{Feed, beside};
 use crate::plan::route::{Apply, Route, RouteColumn, RouteSpec, Routes, TargetTable, Topic};
 use crate::plan::source;
 use crate::row::wire::{BinaryMode, Modes, Unsent, Wire};
@@ -35,7 +36,7 @@ impl Routes {
         let feeds = self.topic(topic).map_or(&[][..], |topic| &topic.routes);
         for route in feeds.iter().map(|at| &self.routes[*at]) {
             for column in &route.columns {
-                let Some(Some(wire)) = wires.get(column.source) else { continue };
+                let Some(Some(wire)) = column.feed.field().and_then(|at| wires.get(at)) else { continue };
                 let told = check_fit(&route.table, column, wire);
                 problems.extend(told.0.map(|problem| format!("route {}: {problem}", route.name())));
                 notices.extend(told.1.map(|notice| format!("route {}: {notice}", route.name())));
@@ -49,49 +50,14 @@ impl Routes {
         let topic = self.topic_of(spec, problems);
         let shape = &mut self.topics[topic].shape;
         let mut notices = Vec::new();
-        let mut columns = Vec::with_capacity(table.columns.len());
-        let mut untyped = Vec::new();
-        for column in table.columns.iter().filter(|column| !spec.is_flag(&column.name)) {
-            match field_of(spec, table, column) {
-                Ok(Feed::From(field)) => columns.push(RouteColumn {
-                    name: column.name.clone(),
-                    kind: column.kind.clone(),
-                    policy: spec.policies.get(&column.name).copied().unwrap_or_default(),
-                    source: shape_field(shape, field, problems),
-                }),
-                Ok(Feed::Nothing) => notices.push(format!(
-                    "no column of the source feeds \"{}\" of \"{}\", which keeps what it has",
-                    column.name, table.name
-                )),
-                Ok(Feed::Untyped(name)) => untyped.push(name),
-                Err(problem) => problems.push(problem),
-            }
-        }
-        if !untyped.is_empty() {
-            problems.push(untyped_problem(&untyped));
-        }
-        for column in &columns {
-            if let Some(wire) = &shape.fields[column.source].wire {
-                let told = check_fit(&table.name, column, wire);
-                problems.extend(told.0);
-                notices.extend(told.1);
-            }
-        }
-        for column in
-            columns.iter().filter(|column| pg_type_of(spec, &shape.fields[column.source].name) == Some("name"))
-        {
-            notices.push(format!(
-                "\"{}\" of \"{}\" is fed by a column of type name, for which Debezium sends null in whatever it streams: \
-                 make that column text",
-                column.name, table.name
-            ));
-        }
+        let columns = columns_of(spec, table, shape, problems, &mut notices);
         let key: Vec<usize> =
             table.key.iter().filter_map(|name| columns.iter().position(|column| column.name == *name)).collect();
         if problems.is_empty() {
             set_keys(spec, shape, &columns, &key, problems);
         }
-        let moves = key.len() > spec.source_key.len();
+        let is_of_row = |name: &str| !spec.source_key.iter().any(|key| key == name);
+        let moves = key.iter().any(|at| name_of(&columns[*at], shape).is_some_and(is_of_row));
         let (name, apply, reselect) = (table.name.clone(), spec.apply.clone(), spec.reselect.clone());
         let route = Route { topic: spec.topic.clone(), table: name, columns, key, moves, reselect, apply };
         if moves && spec.format == Format::Flat {
@@ -162,9 +128,21 @@ fn merged(one: &Unmapped, other: &Unmapped) -> Option<Unmapped> {
 /// Rules that a route and its table must meet: named columns exist, and V3b, one owner for each target row.
 fn check_spec(spec: &RouteSpec, table: &TargetTable, problems: &mut Vec<String>) {
     let has = |name: &str| table.columns.iter().any(|column| column.name == name);
-    let named = spec.renamed.keys().chain(spec.policies.keys().filter(|name| !spec.renamed.contains_key(*name)));
-    for target in named.filter(|target| !has(target)) {
+    let named: BTreeSet<&String> = spec.renamed.keys().chain(spec.fed.keys()).chain(spec.policies.keys()).collect();
+    for target in named.iter().filter(|target| !has(target)) {
         problems.push(format!("table \"{}\" has no column \"{target}\": add it or correct `columns`", table.name));
+    }
+    for target in &spec.dropped {
+        if !has(target) {
+            problems.push(format!("table \"{}\" has no column \"{target}\": take it out of `drop`", table.name));
+        }
+        if table.key.contains(target) || named.contains(target) {
+            problems.push(format!(
+                "column \"{target}\" of \"{}\" is in `drop`, and {}: take it out there",
+                table.name,
+                if named.contains(target) { "in `columns` too" } else { "a row needs all of its key" }
+            ));
+        }
     }
     if let Apply::Events { soft_delete } = &spec.apply
         && !has(soft_delete)
@@ -176,7 +154,7 @@ fn check_spec(spec: &RouteSpec, table: &TargetTable, problems: &mut Vec<String>)
         problems.push("`source_key` is empty: name the columns of the source table's primary key".into());
     }
     for source in &spec.source_key {
-        if !table.key.iter().any(|target| spec.source_of(target) == source) {
+        if !table.key.iter().any(|target| spec.source_of(target) == Some(source)) {
             problems.push(format!(
                 "the primary key of \"{}\" does not contain the source's key column \"{source}\": two source rows \
                  could then share one row there; add it to the table's primary key, or name it in `columns` if it \
@@ -187,20 +165,103 @@ fn check_spec(spec: &RouteSpec, table: &TargetTable, problems: &mut Vec<String>)
     }
 }
 
-/// What feeds a target column.
-enum Feed<'a> {
-    From(Field),
+/// The target's columns that the route writes, each with what feeds it.
+fn columns_of(
+    spec: &RouteSpec,
+    table: &TargetTable,
+    shape: &mut Shape,
+    problems: &mut Vec<String>,
+    notices: &mut Vec<String>,
+) -> Vec<RouteColumn> {
+    let mut columns = Vec::with_capacity(table.columns.len());
+    let mut untyped = Vec::new();
+    let is_written = |column: &&Column| !spec.is_flag(&column.name) && !spec.is_left_alone(&column.name);
+    for column in table.columns.iter().filter(is_written) {
+        let feed = match found(spec, table, column, shape) {
+            Ok(Found::Beside(feed)) => Some(feed),
+            Ok(Found::Field(field)) => Some(Feed::Field(shape_field(shape, field, problems))),
+            Ok(Found::Nothing) => {
+                notices.push(format!(
+                    "no column of the source feeds \"{}\" of \"{}\", which keeps what it has",
+                    column.name, table.name
+                ));
+                None
+            }
+            Ok(Found::Untyped(name)) => {
+                untyped.push(name);
+                None
+            }
+            Err(problem) => {
+                problems.push(problem);
+                None
+            }
+        };
+        let policy = spec.policies.get(&column.name).copied().unwrap_or_default();
+        columns.extend(feed.map(|feed| {
+            let (name, kind) = (column.name.clone(), column.kind.clone());
+            RouteColumn { name, kind, policy, feed }
+        }));
+    }
+    if !untyped.is_empty() {
+        problems.push(untyped_problem(&untyped));
+    }
+    for column in &columns {
+        if let Some(wire) = column.feed.wire(shape) {
+            let told = check_fit(&table.name, column, wire);
+            problems.extend(told.0);
+            notices.extend(told.1);
+        }
+    }
+    let is_name =
+        |column: &&RouteColumn| name_of(column, shape).is_some_and(|source| pg_type_of(spec, source) == Some("name"));
+    for column in columns.iter().filter(is_name) {
+        notices.push(format!(
+            "\"{}\" of \"{}\" is fed by a column of type name, for which Debezium sends null in whatever it streams: \
+             make that column text",
+            column.name, table.name
+        ));
+    }
+    columns
+}
+
+/// The column of the row that feeds a target column.
+fn name_of<'a>(column: &RouteColumn, shape: &'a Shape) -> Option<&'a str> {
+    column.feed.field().map(|at| shape.fields[at].name.as_str())
+}
+
+/// What was found to feed a target column.
+enum Found<'a> {
+    Field(Field),
+    Beside(Feed),
     /// A source column of whose type nobody knows.
     Untyped(&'a str),
     /// The source is known, and has no column of that name.
     Nothing,
 }
 
+/// What feeds a target column; where that is a source column, how it stands on the wire.
+fn found<'a>(
+    spec: &'a RouteSpec,
+    table: &TargetTable,
+    column: &'a Column,
+    shape: &mut Shape,
+) -> Result<Found<'a>, String> {
+    match (spec.source_of(&column.name), spec.fed.get(&column.name)) {
+        (None, Some(fed)) => beside(spec, table, column, fed, shape).map(Found::Beside),
+        (None, None) => Ok(Found::Nothing),
+        (Some(name), _) => field_of(spec, table, column, name),
+    }
+}
+
 /// The source column that feeds a target column, and how it stands on the wire.
-fn field_of<'a>(spec: &'a RouteSpec, table: &TargetTable, column: &'a Column) -> Result<Feed<'a>, String> {
-    let name = spec.source_of(&column.name);
+fn field_of<'a>(
+    spec: &'a RouteSpec,
+    table: &TargetTable,
+    column: &'a Column,
+    name: &'a str,
+) -> Result<Found<'a>, String> {
     if spec.format == Format::Event {
-        return Ok(Feed::From(Field { name: name.into(), wire: event_wire(&column.kind), declared: false }));
+        return Ok(Found::Field(Field { name: name.into(), wire: event_wire(&column.kind), declared: false }));
     }
     let place = || format!("source column \"{name}\", which feeds \"{}\" of \"{}\",", column.name, table.name);
     let wire_of = |pg_type: &str| {
@@ -210,22 +271,22 @@ fn field_of<'a>(spec: &'a RouteSpec, table: &TargetTable, column: &'a Column) ->
         })
     };
     if let Some(pg_type) = spec.types.get(name) {
-        return Ok(Feed::From(Field { name: name.into(), wire: Some(wire_of(pg_type)?), declared: true }));
+        return Ok(Found::Field(Field { name: name.into(), wire: Some(wire_of(pg_type)?), declared: true }));
     }
     match &spec.source {
         Some(facts) => match facts.column(name) {
             Some(fact) => {
                 let wire = wire_of(&fact.pg_type)?;
                 let declared = hidden_by_block(&wire, &spec.modes);
-                Ok(Feed::From(Field { name: name.into(), wire: Some(wire), declared }))
+                Ok(Found::Field(Field { name: name.into(), wire: Some(wire), declared }))
             }
             None if spec.renamed.contains_key(&column.name) || table.key.contains(&column.name) => {
                 Err(format!("{} is not in \"{}\": correct `columns`", place(), facts.table))
             }
-            None => Ok(Feed::Nothing),
+            None => Ok(Found::Nothing),
         },
-        None if spec.schemas => Ok(Feed::From(Field { name: name.into(), wire: None, declared: false })),
-        None => Ok(Feed::Untyped(name)),
+        None if spec.schemas => Ok(Found::Field(Field { name: name.into(), wire: None, declared: false })),
+        None => Ok(Found::Untyped(name)),
     }
 }
 
@@ -315,7 +376,7 @@ fn set_keys(spec: &RouteSpec, shape: &mut Shape, columns: &[RouteColumn], key: &
     } else if shape.key != source_key {
         problems.push("`source_key` differs from that of another route of this topic: a topic has one key".into());
     }
-    for needed in source_key.into_iter().chain(key.iter().map(|at| columns[*at].source)) {
+    for needed in source_key.into_iter().chain(key.iter().filter_map(|at| columns[*at].feed.field())) {
         if !shape.before.contains(&needed) {
             shape.before.push(needed);
         }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::plan::convert::Policy;
+use crate::plan::feed::{Feed, FeedSpec};
 use crate::plan::source::SourceFacts;
 use crate::row::wire::Modes;
 use crate::row::{Column, Format, Kind, Shape, UNAVAILABLE_DEFAULT, Unmapped};
@@ -16,6 +17,10 @@ pub struct RouteSpec {
     pub source_key: Vec<String>,
     /// Target column → source column, where the names differ.
     pub renamed: BTreeMap<String, String>,
+    /// Target column → what feeds it, where that is no column of the row under a name.
+    pub fed: BTreeMap<String, FeedSpec>,
+    /// Target columns that the route leaves alone.
+    pub dropped: Vec<String>,
     /// Target column → what becomes of values that it cannot hold, where that is not to reject them.
     pub policies: BTreeMap<String, Policy>,
     pub format: Format,
@@ -58,6 +63,8 @@ impl RouteSpec {
             table: table.into(),
             source_key: source_key.iter().map(|name| name.to_string()).collect(),
             renamed: BTreeMap::new(),
+            fed: BTreeMap::new(),
+            dropped: Vec::new(),
             policies: BTreeMap::new(),
             format: Format::Envelope,
             modes: Modes::default(),
@@ -132,12 +139,12 @@ pub struct Route {
     pub apply: Apply,
 }
 
-/// One column of the target and where in the topic's shape its value stands.
+/// One column of the target and where its value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RouteColumn {
     pub name: String,
     pub kind: Kind,
-    pub source: usize,
+    pub feed: Feed,
     pub policy: Policy,
 }
 
@@ -173,9 +180,16 @@ impl RouteSpec {
         format!("{} → {}", self.topic, self.table)
     }
 
-    /// The source column that feeds this target column: the same name, unless the route renames it.
-    pub fn source_of<'a>(&'a self, target: &'a str) -> &'a str {
-        self.renamed.get(target).map_or(target, String::as_str)
+    /// The source column that feeds this target column: the same name, unless the route renames it. `None` when it is
+    /// fed by something else, or by nothing.
+    pub fn source_of<'a>(&'a self, target: &'a str) -> Option<&'a str> {
+        let beside = self.is_left_alone(target) || self.fed.contains_key(target);
+        (!beside).then(|| self.renamed.get(target).map_or(target, String::as_str))
+    }
+
+    /// Whether the route writes nothing into this target column.
+    pub fn is_left_alone(&self, target: &str) -> bool {
+        self.dropped.iter().any(|name| name == target)
     }
 
     /// The column that business events set as a flag, which no member of theirs feeds.

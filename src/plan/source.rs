@@ -55,8 +55,7 @@ pub fn check(
              ALTER TABLE {table} REPLICA IDENTITY FULL"
         ));
     }
-    for column in &route.columns {
-        let field = &shape.fields[column.source];
+    for field in route.columns.iter().filter_map(|column| Some(&shape.fields[column.feed.field()?])) {
         let (Some(fact), Some(wire)) = (facts.column(&field.name), &field.wire) else { continue };
         let name = &field.name;
         if fact.out_of_line && !facts.full_identity {

@@ -3,6 +3,7 @@
 //! Pure. A route says which source column feeds which target column; the two catalogs say what those columns are.
 
 use crate::plan::convert::{Policy, convert, to_key};
+use crate::plan::feed::Feed;
 use crate::plan::route::{Route, TargetTable, Topic};
 use crate::row::{Column, Kind, Value};
 use crate::sink::postgres::source::{SourceColumn, SourceTable};
@@ -24,17 +25,33 @@ pub struct Mapping {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MappedColumn {
     pub name: String,
-    /// Index into the source's columns.
-    pub source: usize,
+    origin: Origin,
     kind: Kind,
     policy: Policy,
 }
 
+/// What a target column's value is known from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Origin {
+    /// Index into the source's columns.
+    Row(usize),
+    Constant(Value),
+    /// Only the record said it, in a header or as a member of its `source`: nothing is compared.
+    Record,
+}
+
 impl MappedColumn {
-    /// What the pipeline makes of the source row's value; the value itself where it would refuse it.
-    pub fn expected(&self, source: &[Value]) -> Value {
-        let value = &source[self.source];
-        convert(value, &self.kind, self.policy).unwrap_or_else(|_| value.clone())
+    /// What the pipeline makes of the source row's value; the value itself where it would refuse it. `None` where the
+    /// row does not say it.
+    pub fn expected(&self, source: &[Value]) -> Option<Value> {
+        match &self.origin {
+            Origin::Row(at) => {
+                let value = &source[*at];
+                Some(convert(value, &self.kind, self.policy).unwrap_or_else(|_| value.clone()))
+            }
+            Origin::Constant(value) => Some(value.clone()),
+            Origin::Record => None,
+        }
     }
 }
 
@@ -52,7 +69,21 @@ impl Mapping {
         let mut wanted: Vec<Column> = Vec::new();
         let mut columns = Vec::with_capacity(route.columns.len());
         for column in &route.columns {
-            let name = &topic.shape.fields[column.source].name;
+            let mapped = |origin| {
+                let (name, kind, policy) = (column.name.clone(), column.kind.clone(), column.policy);
+                MappedColumn { name, origin, kind, policy }
+            };
+            let name = match &column.feed {
+                Feed::Field(at) => &topic.shape.fields[*at].name,
+                Feed::Constant(value) => {
+                    columns.push(mapped(Origin::Constant(value.clone())));
+                    continue;
+                }
+                Feed::Header(_) | Feed::Source(_) => {
+                    columns.push(mapped(Origin::Record));
+                    continue;
+                }
+            };
             let is_key = source.key.contains(name);
             let kind = match source.columns.iter().find(|column| column.name == *name) {
                 Some(found) => kind_for(found, is_key, &column.name, &column.kind),
@@ -67,8 +98,7 @@ impl Mapping {
                         wanted.push(Column { name: name.clone(), kind });
                         wanted.len() - 1
                     });
-                    let (name, kind, policy) = (column.name.clone(), column.kind.clone(), column.policy);
-                    columns.push(MappedColumn { name, source: at, kind, policy });
+                    columns.push(mapped(Origin::Row(at)));
                 }
                 Err(problem) => problems.push(problem),
             }
@@ -104,7 +134,12 @@ impl Mapping {
     /// The key under which a source row belongs in the target.
     pub fn target_key(&self, source: &[Value]) -> Vec<Value> {
         let value = |at: &usize| {
-            let mut value = source[self.columns[*at].source].clone();
+            let mut value = match &self.columns[*at].origin {
+                Origin::Row(at) => source[*at].clone(),
+                Origin::Constant(value) => value.clone(),
+                // No key column is fed by what only a record says.
+                Origin::Record => Value::Absent,
+            };
             to_key(&mut value);
             value
         };
@@ -128,7 +163,10 @@ impl Mapping {
 
     /// Whether a target row is what its source row asks for.
     pub fn is_equal(&self, source: &[Value], target: &[Value]) -> bool {
-        self.columns.iter().zip(target).all(|(column, value)| same(&column.expected(source), value))
+        self.columns
+            .iter()
+            .zip(target)
+            .all(|(column, value)| column.expected(source).is_none_or(|expected| same(&expected, value)))
     }
 }
 
@@ -187,7 +225,7 @@ fn check_key(source: &SourceTable, named: &[&str], problems: &mut Vec<String>) {
 
 fn key_column(name: &String, wanted: &[Column], route: &Route, columns: &[MappedColumn]) -> Option<KeyColumn> {
     let in_source = wanted.iter().position(|column| column.name == *name)?;
-    let in_target_key = route.key.iter().position(|at| columns[*at].source == in_source)?;
+    let in_target_key = route.key.iter().position(|at| columns[*at].origin == Origin::Row(in_source))?;
     Some(KeyColumn { kind: wanted[in_source].kind.clone(), in_source, in_target_key })
 }
 

@@ -129,7 +129,7 @@ impl Difference {
     ) -> Difference {
         let cell = |(at, column): (usize, &crate::verify::mapping::MappedColumn)| Cell {
             column: column.name.clone(),
-            source: source.map(|row| column.expected(row)),
+            source: source.and_then(|row| column.expected(row)),
             target: target.map(|row| row[at].clone()),
         };
         let elsewhere = source.map(|row| mapping.target_key(row)).filter(|belongs| belongs != key);

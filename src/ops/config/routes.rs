@@ -1,13 +1,10 @@
 //! Routes and the connector's settings as they are typed, and the routes that they mean.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 
-use crate::plan::convert::{Policy, Unrepresentable};
+use crate::ops::config::columns::Column;
 use crate::plan::route::{Apply, OnTruncate, RouteSpec};
 use crate::row::wire::{BinaryMode, DecimalMode, HstoreMode, IntervalMode, Modes, TimeMode};
 use crate::row::{Format, UNAVAILABLE_DEFAULT, Unmapped};
@@ -23,6 +20,9 @@ pub struct Route {
     /// Target column = what feeds it, where the names differ or values need leave to change.
     #[serde(default)]
     pub columns: BTreeMap<String, Column>,
+    /// Target columns that the route leaves alone.
+    #[serde(default)]
+    pub drop: Vec<String>,
     /// Changes only: the table that the topic's records come from, as `schema.table`. A topic's name cannot say it:
     /// dots in it mean nothing certain, and connectors rename topics.
     pub source_table: Option<String>,
@@ -44,35 +44,6 @@ pub struct Route {
     /// Settings of the connector that writes this topic, over those of `[source.debezium]`.
     #[serde(default)]
     pub debezium: Debezium,
-}
-
-/// What feeds a target column: the source column's name, or that and what may become of its values.
-#[derive(Debug, Clone)]
-pub enum Column {
-    From(String),
-    Detailed(ColumnDetail),
-}
-
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ColumnDetail {
-    /// The source column; the target's own name when it is not given.
-    from: Option<String>,
-    /// What is too fine for the target is cut.
-    #[serde(default)]
-    lossy: bool,
-    /// What the target has no value for: infinities, NaN, 24:00.
-    #[serde(default)]
-    unrepresentable: UnrepresentablePolicy,
-}
-
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
-#[serde(rename_all = "lowercase")]
-enum UnrepresentablePolicy {
-    #[default]
-    Reject,
-    Clamp,
-    Null,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
@@ -123,11 +94,14 @@ impl Route {
     pub fn spec(&self, connector: &Debezium) -> RouteSpec {
         let key: Vec<&str> = self.source_key.iter().map(String::as_str).collect();
         let named = |(target, column): (&String, &Column)| Some((target.clone(), column.from()?.to_string()));
+        let fed = |(target, column): (&String, &Column)| Some((target.clone(), column.fed()?));
         let allowed = |(target, column): (&String, &Column)| Some((target.clone(), column.policy()?));
         let debezium = self.debezium.over(connector);
         let except = self.ignore.clone();
         RouteSpec {
             renamed: self.columns.iter().filter_map(named).collect(),
+            fed: self.columns.iter().filter_map(fed).collect(),
+            dropped: self.drop.clone(),
             policies: self.columns.iter().filter_map(allowed).collect(),
             format: match (&self.soft_delete, self.format) {
                 (Some(_), _) => Format::Event,
@@ -160,6 +134,17 @@ impl Route {
 }
 
 impl Route {
+    /// What the route says that cannot be, whatever the servers have.
+    pub fn problems(&self) -> Vec<String> {
+        let keys = self.columns.iter().filter_map(|(target, column)| Some((target, column.key()?)));
+        let unknown = keys.filter(|(_, key)| !self.source_key.iter().any(|name| name == key)).map(|(target, key)| {
+            format!(
+                "`columns`, {target}: the record's key has no column \"{key}\": its columns are those of `source_key`"
+            )
+        });
+        unknown.collect()
+    }
+
     /// The settings of this route that only changes have.
     pub fn for_changes(&self) -> impl Iterator<Item = &'static str> + use<> {
         let given = [
@@ -175,48 +160,6 @@ impl Route {
 /// The last dot divides: a schema's name may have dots, and a table's hardly ever.
 fn schema_and_table(name: &str) -> Option<(String, String)> {
     name.rsplit_once('.').map(|(schema, table)| (schema.into(), table.into()))
-}
-
-impl<'de> Deserialize<'de> for Column {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Column, D::Error> {
-        struct ColumnVisitor;
-        impl<'de> Visitor<'de> for ColumnVisitor {
-            type Value = Column;
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a source column's name, or { from = \"name\", lossy = true, unrepresentable = \"null\" }")
-            }
-            fn visit_str<E>(self, name: &str) -> Result<Column, E> {
-                Ok(Column::From(name.into()))
-            }
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<Column, A::Error> {
-                ColumnDetail::deserialize(MapAccessDeserializer::new(map)).map(Column::Detailed)
-            }
-        }
-        deserializer.deserialize_any(ColumnVisitor)
-    }
-}
-
-impl Column {
-    fn from(&self) -> Option<&str> {
-        match self {
-            Column::From(name) => Some(name),
-            Column::Detailed(detail) => detail.from.as_deref(),
-        }
-    }
-
-    fn policy(&self) -> Option<Policy> {
-        match self {
-            Column::From(_) => None,
-            Column::Detailed(detail) => Some(Policy {
-                lossy: detail.lossy,
-                unrepresentable: match detail.unrepresentable {
-                    UnrepresentablePolicy::Reject => Unrepresentable::Reject,
-                    UnrepresentablePolicy::Clamp => Unrepresentable::Clamp,
-                    UnrepresentablePolicy::Null => Unrepresentable::Null,
-                },
-            }),
-        }
-    }
 }
 
 impl Debezium {
@@ -255,6 +198,7 @@ impl Debezium {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::plan::convert::{Policy, Unrepresentable};
 
     fn read(text: &str) -> Result<Route, String> {
         toml::from_str(text).map_err(|error: toml::de::Error| error.message().to_string())
@@ -277,7 +221,7 @@ mod tests {
         assert_eq!(spec.modes.decimal_handling_mode, DecimalMode::String);
         assert_eq!(spec.modes.time_precision_mode, TimeMode::Isostring);
         assert_eq!(spec.signal_table, Some(("a.b".into(), "signal".into())));
-        assert_eq!((spec.source_of("a"), spec.source_of("c"), spec.source_of("d")), ("b", "c", "e"));
+        assert_eq!((spec.source_of("a"), spec.source_of("c"), spec.source_of("d")), (Some("b"), Some("c"), Some("e")));
         let policy = |lossy, unrepresentable| Some(Policy { lossy, unrepresentable });
         assert_eq!(spec.policies.get("a"), None);
         assert_eq!(spec.policies.get("c").copied(), policy(true, Unrepresentable::Reject));
@@ -288,7 +232,7 @@ mod tests {
     #[test]
     fn what_is_misspelt_is_named_with_what_could_stand_there() {
         let told = |text: &str| read(&format!("{ROUTE}{text}")).expect_err("it is wrong");
-        insta::assert_snapshot!(told("columns = { a = { form = \"b\" } }"), @"unknown field `form`, expected one of `from`, `lossy`, `unrepresentable`");
+        insta::assert_snapshot!(told("columns = { a = { form = \"b\" } }"), @"unknown field `form`, expected one of `from`, `constant`, `key`, `header`, `source`, `lossy`, `unrepresentable`");
         insta::assert_snapshot!(told("columns = { a = 1 }"), @r#"invalid type: integer `1`, expected a source column's name, or { from = "name", lossy = true, unrepresentable = "null" }"#);
         insta::assert_snapshot!(told("unmapped = \"fail\""), @"unknown variant `fail`, expected one of `ignore`, `warn`, `stop`");
         insta::assert_snapshot!(told("debezium = { decimal_handling_mode = \"exact\" }"), @"unknown variant `exact`, expected one of `precise`, `double`, `string`");

@@ -133,3 +133,16 @@ fn what_cannot_be_compared_is_refused_with_its_mend() {
     insta::assert_snapshot!(told(&[id, user.clone(), total.clone()], &["id", "user_id"]), @r#"`source_key` is [id], the primary key of "public.orders" is [id, user_id]: correct `source_key`, or the table"#);
     insta::assert_snapshot!(told(&[("id", "character(3)", Kind::Int32), user, total], &["id"]), @r#"key column "id" of "public.orders" is character(3), whose padded values cannot be looked up by verify: make it varchar"#);
 }
+
+#[test]
+fn a_constant_is_expected_and_what_only_the_record_says_is_not_compared() {
+    let mut mapping = mapping();
+    mapping.columns[2].origin = Origin::Constant(decimal("2"));
+    let source = [Value::Int(7), Value::Int(1), decimal("1.50")];
+    let with = |total: &str| [Value::Int(7), Value::Int(1), decimal(total)];
+    assert!(mapping.is_equal(&source, &with("2.0")) && !mapping.is_equal(&source, &with("1.50")));
+    mapping.columns[2].origin = Origin::Record;
+    assert!(mapping.is_equal(&source, &with("99")));
+    mapping.columns[0].origin = Origin::Constant(Value::Int(3));
+    assert_eq!(mapping.target_key(&source), [Value::Int(3), Value::Int(1)]);
+}

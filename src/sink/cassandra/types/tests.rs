@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::*;
 use crate::plan::convert::Policy;
+use crate::plan::feed::Feed;
 use crate::plan::route::Apply;
 use crate::plan::write::Expect;
 use crate::row::{Duration, Float, Kind};
@@ -19,11 +20,11 @@ fn route(key: &[Kind], kind: Kind) -> Route {
         .map(|(at, kind)| RouteColumn {
             name: format!("k{at}"),
             kind: kind.clone(),
-            source: at,
+            feed: Feed::Field(at),
             policy: Policy::default(),
         })
         .collect();
-    columns.push(RouteColumn { name: "c".into(), kind, source: key.len(), policy: Policy::default() });
+    columns.push(RouteColumn { name: "c".into(), kind, feed: Feed::Field(key.len()), policy: Policy::default() });
     Route {
         topic: "topic".into(),
         table: "t".into(),
