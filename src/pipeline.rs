@@ -5,6 +5,8 @@
 //! topic ends when a record has to wait for another topic.
 
 mod parent;
+pub mod breaker;
+mod letters;
 pub mod reading;
 pub mod reselect;
 
@@ -16,6 +18,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::change::{Decoded, Reject};
+use crate::pipeline::breaker::{Breaker, BreakerLimits};
 use crate::pipeline::parent::{PARENT_DELAY_MAX, ParentPatience};
 use crate::pipeline::reading::Said;
 use crate::pipeline::reselect::ReselectRequest;
@@ -48,6 +51,7 @@ pub struct Limits {
     pub batch_records_max: usize,
     pub batch_bytes_max: usize,
     pub record_bytes_max: usize,
+    pub breaker: BreakerLimits,
 }
 
 /// A partition that this process was given: where to start, what comes in, what goes back, when to stop.
@@ -148,7 +152,8 @@ impl<S: Sink> Pipeline<S> {
     /// after, and whoever comes next starts there.
     pub async fn run(self: Arc<Self>, assignment: Assignment) {
         let Assignment { partition, start_offset, chain, records, held, progress, revoked } = assignment;
-        let mut run = Run { pipeline: &self, partition, held: held.clone(), progress, revoked };
+        let breaker = Breaker::new(self.limits.breaker);
+        let mut run = Run { pipeline: &self, partition, held: held.clone(), progress, revoked, breaker };
         let Ok(Opened { state, next_offset }) = run.open(start_offset).await else { return };
         let draft = Draft::new(self.routes.clone(), run.partition.clone(), next_offset);
         let chunk = Vec::new().into_iter();
@@ -167,6 +172,7 @@ struct Run<'p, S> {
     held: Arc<Held>,
     progress: watch::Sender<Progress>,
     revoked: watch::Receiver<bool>,
+    breaker: Breaker,
 }
 
 impl<S: Sink> Run<'_, S> {
@@ -214,6 +220,7 @@ impl<S: Sink> Run<'_, S> {
                 continue;
             }
             let batch = intake.draft.take();
+            self.breaker.begin(batch.records.iter().map(|versioned| versioned.record.offset));
             let write = self.write(&mut state, batch);
             tokio::pin!(write);
             let mut open = true;
@@ -288,6 +295,7 @@ impl<S: Sink> Run<'_, S> {
                 }
             }
         }
+        self.breaker.finish();
         self.progress.send_modify(|progress| {
             progress.next_offset = batch.next_offset;
             progress.chain = progress.chain.and(chain);
@@ -337,54 +345,6 @@ impl<S: Sink> Run<'_, S> {
             ends.await.ok()
         })
         .await
-    }
-
-    /// Sends these records to the dead-letter topic and returns when the broker has them all (K10).
-    async fn dead_letter(&self, batch: &Batch, rejects: &[Rejected]) -> Result<(), Revoked> {
-        let mut open: Vec<&Rejected> = rejects.iter().collect();
-        let mut stood = false;
-        while !open.is_empty() {
-            let mut answers = Vec::with_capacity(open.len());
-            for rejected in open.drain(..) {
-                let (answer, answered) = oneshot::channel();
-                let request = DeadLetterRequest { letter: self.letter(batch, rejected), answer };
-                // A closed channel drops the answer's sender, which the wait below takes for a failure.
-                let _ = self.unless_revoked(self.pipeline.dead_letters.send(request)).await?;
-                answers.push((rejected, answered));
-            }
-            let mut failed = None;
-            for (rejected, answered) in answers {
-                let answer = self.unless_revoked(answered).await?;
-                match answer.unwrap_or_else(|_| Err("the dead-letter producer is gone".into())) {
-                    Ok(()) => self.progress.send_modify(|progress| progress.dead_lettered += 1),
-                    Err(why) => {
-                        open.push(rejected);
-                        failed = Some(why);
-                    }
-                }
-            }
-            if let Some(why) = failed {
-                stood = true;
-                self.stop(why).await?;
-            }
-        }
-        if stood {
-            // The write that follows may take its time, and nobody has to act any more.
-            self.say(State::Running);
-        }
-        Ok(())
-    }
-
-    fn letter(&self, batch: &Batch, rejected: &Rejected) -> DeadLetter {
-        let versioned = &batch.records[rejected.record];
-        let offset = versioned.record.offset;
-        tracing::warn!(partition = %self.partition, offset, class = rejected.reject.class.as_str(), "record rejected");
-        DeadLetter {
-            record: versioned.record.clone(),
-            reject: rejected.reject.clone(),
-            route: self.pipeline.routes.refusing(&versioned.record.topic, rejected.route),
-            version: self.progress.borrow().chain.map(|_| versioned.version),
-        }
     }
 
     /// Says that a person has to act, and waits for the next attempt.

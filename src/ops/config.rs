@@ -13,6 +13,7 @@ use std::time::Duration;
 use serde::Deserialize;
 
 use crate::ops::config::routes::{Debezium, Route};
+use crate::pipeline::breaker::BreakerLimits;
 use crate::plan::route::RouteSpec;
 
 /// Everything that can be configured.
@@ -95,6 +96,10 @@ pub struct Limits {
     /// Records read and not yet durable, over all partitions.
     pub held_bytes_max: usize,
     pub shutdown_grace_seconds: u64,
+    /// Refused records of a partition with no good one between them, before it stops; 0 is no limit.
+    pub dead_letters_in_a_row_max: usize,
+    /// Dead letters of a partition within any minute, before it stops; 0 is no limit.
+    pub dead_letters_per_minute_max: usize,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -132,6 +137,9 @@ impl Default for Limits {
             record_bytes_max: 8 << 20,
             held_bytes_max: 8 << 20,
             shutdown_grace_seconds: 20,
+            dead_letters_in_a_row_max: 1_000,
+            // A backlog is read so fast that a minute of it says nothing: whoever wants this limit knows the rate.
+            dead_letters_per_minute_max: 0,
         }
     }
 }
@@ -146,6 +154,11 @@ impl Default for Log {
 impl Limits {
     pub fn shutdown_grace(&self) -> Duration {
         Duration::from_secs(self.shutdown_grace_seconds)
+    }
+
+    pub fn breaker(&self) -> BreakerLimits {
+        let (in_a_row_max, per_minute_max) = (self.dead_letters_in_a_row_max, self.dead_letters_per_minute_max);
+        BreakerLimits { in_a_row_max, per_minute_max }
     }
 }
 

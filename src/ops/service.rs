@@ -139,6 +139,7 @@ pub async fn run<S: Sink>(
         batch_records_max: config.limits.batch_records_max,
         batch_bytes_max: config.limits.batch_bytes_max,
         record_bytes_max: config.limits.record_bytes_max,
+        breaker: config.limits.breaker(),
     };
     let grace = config.limits.shutdown_grace();
     let settings = ConsumerSettings {

@@ -57,7 +57,8 @@ fn rig<S: Sink>(sink: S, batch_records_max: usize) -> Rig<S> {
     let (dead_letters, letters) = mpsc::channel(8);
     let (topic_ends, ends) = mpsc::channel(8);
     let (reselects, lacking) = mpsc::channel(8);
-    let limits = Limits { batch_records_max, batch_bytes_max: 1 << 20, record_bytes_max: 1 << 20 };
+    let breaker = BreakerLimits { in_a_row_max: 20, per_minute_max: 0 };
+    let limits = Limits { batch_records_max, batch_bytes_max: 1 << 20, record_bytes_max: 1 << 20, breaker };
     let (sink, said) = (Arc::new(sink), Said::default());
     let pipeline = Pipeline { sink, routes: routes(), limits, dead_letters, topic_ends, reselects, said };
     Rig { pipeline: Arc::new(pipeline), letters, _ends: ends, reselects: lacking }
@@ -255,6 +256,26 @@ async fn a_dead_letter_that_is_not_taken_stops_the_partition_and_is_tried_again(
     assert_eq!((progress.next_offset, progress.dead_lettered, progress.state), (3, 1, State::Running));
     hold.revoke.send(true).expect("the worker listens");
     worker.await.expect("it ends");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flood_of_refused_records_stops_in_front_of_its_batch_with_nothing_sent() {
+    let mut rig = rig(Gated { permits: Semaphore::new(100), offsets: Mutex::default() }, 100);
+    let (given, hold) = assignment(0, Chain::START);
+    let worker = tokio::spawn(rig.pipeline.clone().run(given));
+    hold.chunks.send(vec![upsert(0, 1)]).await.expect("the worker listens");
+    settle().await;
+    let broken = |offset| record(offset, 1, Some("broken".into()));
+    let flood = [upsert(1, 1)].into_iter().chain((2..23).map(broken)).collect();
+    hold.chunks.send(flood).await.expect("the worker listens");
+    tokio::time::sleep(10 * STOPPED_RETRY).await;
+    let progress = hold.progress.borrow().clone();
+    assert_eq!((progress.next_offset, progress.dead_lettered), (1, 0));
+    assert!(matches!(progress.state, State::Stopped(why) if why.contains("21 records in a row")));
+    assert!(rig.letters.try_recv().is_err(), "a letter was sent");
+    hold.revoke.send(true).expect("the worker listens");
+    worker.await.expect("it ends");
+    assert_eq!(hold.progress.borrow().next_offset, 1);
 }
 
 /// A table as Cassandra keeps it: each cell by its own timestamp, a tombstone winning a tie.

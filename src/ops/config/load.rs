@@ -34,7 +34,7 @@ fn load(
 }
 
 /// Settings that can be overridden: section, key, and whether the value is a string, a number or a list of strings.
-const OVERRIDES: [(&str, &str, Shape); 20] = [
+const OVERRIDES: [(&str, &str, Shape); 22] = [
     ("kafka", "bootstrap_servers", Shape::Text),
     ("kafka", "dead_letter_topic", Shape::Text),
     ("source.postgres", "url", Shape::Text),
@@ -53,6 +53,8 @@ const OVERRIDES: [(&str, &str, Shape); 20] = [
     ("limits", "record_bytes_max", Shape::Number),
     ("limits", "held_bytes_max", Shape::Number),
     ("limits", "shutdown_grace_seconds", Shape::Number),
+    ("limits", "dead_letters_in_a_row_max", Shape::Number),
+    ("limits", "dead_letters_per_minute_max", Shape::Number),
     ("log", "level", Shape::Text),
     ("log", "format", Shape::Text),
 ];
