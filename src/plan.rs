@@ -35,6 +35,9 @@ pub struct Draft {
     bytes: usize,
 }
 
+/// The header of an event that was produced again, and may change a row only where that is older.
+pub const UNLESS_NEWER: &str = "rowferry.unless-newer";
+
 /// What became of a record that was offered to a draft.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Pushed {
@@ -173,10 +176,12 @@ fn plan(routes: &Routes, record: usize, versioned: &Versioned, decoded: Decoded)
         Decoded::Change(change) => &change.source[..],
         _ => &[],
     };
+    let unless_newer = versioned.record.headers.iter().any(|header| header.name == UNLESS_NEWER);
     let mut each = |plan: &dyn Fn(&mut RoutePlan<'_>) -> Result<(), Reject>| {
         for at in feeds {
             let route = &routes.routes[*at];
-            let mut planned = RoutePlan { at: *at, route, record, versioned, origin, writes: &mut writes };
+            let writes = &mut writes;
+            let mut planned = RoutePlan { at: *at, route, record, versioned, origin, unless_newer, writes };
             plan(&mut planned).map_err(|reject| rejected(record, Some(*at), reject))?;
         }
         Ok(())
@@ -205,6 +210,7 @@ struct RoutePlan<'a> {
     versioned: &'a Versioned,
     /// The values of the shape's `source`.
     origin: &'a [Value],
+    unless_newer: bool,
     writes: &'a mut Vec<Write>,
 }
 
@@ -212,7 +218,7 @@ impl RoutePlan<'_> {
     fn change(&mut self, change: &Change) -> Result<(), Reject> {
         match &self.route.apply {
             Apply::Mirror => self.mirror(change),
-            Apply::Events { .. } => self.event(change),
+            Apply::Events { modified_at, .. } => self.event(change, modified_at.as_deref()),
         }
     }
 
@@ -243,13 +249,22 @@ impl RoutePlan<'_> {
         Ok(())
     }
 
-    fn event(&mut self, change: &Change) -> Result<(), Reject> {
-        let (kind, expect) = match change.op {
+    fn event(&mut self, change: &Change, modified_at: Option<&str>) -> Result<(), Reject> {
+        let (kind, mut expect) = match change.op {
             Op::Create | Op::Read => (WriteKind::Upsert, Expect::Absent),
             Op::Update => (WriteKind::Upsert, Expect::Present),
             Op::Delete => (WriteKind::Delete, Expect::Present),
         };
         let values = self.values(change.after.as_ref())?;
+        if self.unless_newer && expect == Expect::Present {
+            let column = self.route.columns.iter().position(|column| Some(column.name.as_str()) == modified_at);
+            let comparable = column.filter(|at| values[*at].is_present()).ok_or_else(|| {
+                let text = "the event was produced again and may not go over a newer row, but it has no value for the \
+                            route's `modified_at`, or the route names none";
+                Reject::new(RejectClass::WrongType, text)
+            });
+            expect = Expect::PresentOlder(comparable?);
+        }
         self.push(kind, expect, values);
         Ok(())
     }
@@ -335,7 +350,7 @@ impl RoutePlan<'_> {
     fn push(&mut self, kind: WriteKind, expect: Expect, values: Vec<Value>) {
         let version = match expect {
             Expect::Any => Some(self.versioned.version + i64::from(kind == WriteKind::Upsert)),
-            Expect::Absent | Expect::Present => None,
+            Expect::Absent | Expect::Present | Expect::PresentOlder(_) => None,
         };
         self.writes.push(Write { record: self.record, route: self.at, kind, expect, version, values });
     }

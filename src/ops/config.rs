@@ -227,6 +227,12 @@ fn check(config: &Config, problems: &mut Vec<String>) {
                 if name == "consumer" { "name the flag column" } else { "remove it" }
             ));
         }
+        for route in consumer.routes.iter().filter(|route| name == "cdcconsumer" && route.modified_at.is_some()) {
+            problems.push(format!(
+                "{name}.routes, {} → {}: `modified_at` is for business events, and changes have versions: remove it",
+                route.topic, route.table
+            ));
+        }
         for (route, setting) in consumer.routes.iter().flat_map(|route| route.for_changes().map(move |it| (route, it)))
         {
             if name == "consumer" {

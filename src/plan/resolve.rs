@@ -144,11 +144,19 @@ fn check_spec(spec: &RouteSpec, table: &TargetTable, problems: &mut Vec<String>)
             ));
         }
     }
-    if let Apply::Events { soft_delete } = &spec.apply
-        && !has(soft_delete)
-    {
-        problems
-            .push(format!("table \"{}\" has no column \"{soft_delete}\": add it or correct `soft_delete`", table.name));
+    if let Apply::Events { soft_delete, modified_at } = &spec.apply {
+        if !has(soft_delete) {
+            let name = &table.name;
+            problems.push(format!("table \"{name}\" has no column \"{soft_delete}\": add it or correct `soft_delete`"));
+        }
+        let is_ordered = |name: &str| table.columns.iter().any(|column| column.name == name && orders(&column.kind));
+        if let Some(modified_at) = modified_at.as_ref().filter(|name| !is_ordered(name)) {
+            problems.push(format!(
+                "\"{modified_at}\" of \"{}\" is no column of timestamps, dates or whole numbers, which could say what \
+                 is newer: correct `modified_at`",
+                table.name
+            ));
+        }
     }
     if spec.source_key.is_empty() {
         problems.push("`source_key` is empty: name the columns of the source table's primary key".into());
@@ -163,6 +171,11 @@ fn check_spec(spec: &RouteSpec, table: &TargetTable, problems: &mut Vec<String>)
             ));
         }
     }
+}
+
+/// Whether values of this kind say which of two is newer.
+fn orders(kind: &Kind) -> bool {
+    matches!(kind, Kind::Int64 | Kind::Int32 | Kind::Date | Kind::Timestamp | Kind::TimestampMillis)
 }
 
 /// The target's columns that the route writes, each with what feeds it.

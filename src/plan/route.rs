@@ -83,7 +83,7 @@ impl RouteSpec {
 
     /// A route of business events, with the same defaults.
     pub fn events(topic: &str, table: &str, source_key: &[&str], soft_delete: &str) -> RouteSpec {
-        let apply = Apply::Events { soft_delete: soft_delete.into() };
+        let apply = Apply::Events { soft_delete: soft_delete.into(), modified_at: None };
         RouteSpec { format: Format::Event, apply, ..RouteSpec::new(topic, table, source_key) }
     }
 }
@@ -93,8 +93,9 @@ impl RouteSpec {
 pub enum Apply {
     /// The table mirrors its source: every change is taken as the newest state of its row.
     Mirror,
-    /// Business events: CREATE expects no row, UPDATE and DELETE expect one, DELETE sets the flag column.
-    Events { soft_delete: String },
+    /// Business events: CREATE expects no row, UPDATE and DELETE expect one, DELETE sets the flag column. `modified_at`
+    /// is the target's column that says which of an event and its row is newer, for events that were produced again.
+    Events { soft_delete: String, modified_at: Option<String> },
 }
 
 /// A table as the target's server describes it. The key is in the order of the primary key.
@@ -194,7 +195,7 @@ impl RouteSpec {
 
     /// The column that business events set as a flag, which no member of theirs feeds.
     pub fn is_flag(&self, target: &str) -> bool {
-        matches!(&self.apply, Apply::Events { soft_delete } if soft_delete == target)
+        matches!(&self.apply, Apply::Events { soft_delete, .. } if soft_delete == target)
     }
 
     /// The same route with these source columns and Postgres types declared.

@@ -9,7 +9,7 @@ use super::*;
 use crate::format::Decoder;
 use crate::plan::route::{RouteSpec, TargetTable};
 use crate::plan::source::{SourceFact, SourceFacts};
-use crate::record::Record;
+use crate::record::{Header, Record};
 use crate::row::wire::{BinaryMode, DecimalMode};
 use crate::row::{Column, Format, Kind};
 
@@ -323,6 +323,35 @@ fn routes_of_one_topic_agree_on_what_its_records_are_like() {
     let flat = RouteSpec { format: Format::Flat, ..spec("orders_by_user", &[("order_id", "id")]) };
     let problems = Routes::resolve(&[flat], &tables()).expect_err("the old row cannot be found");
     assert!(problems[0].contains("no image before"), "{problems:?}");
+}
+
+#[test]
+fn an_event_that_was_produced_again_needs_to_say_when_it_happened() {
+    let columns = [("id", Kind::Int64), ("modified_at", Kind::Int64), ("note", Kind::Text), ("gone", Kind::Bool)];
+    let tables = BTreeMap::from([table("orders", &columns, &["id"])]);
+    let spec = |modified_at: &str| RouteSpec {
+        apply: Apply::Events { soft_delete: "gone".into(), modified_at: Some(modified_at.into()) },
+        ..RouteSpec::events("orders", "orders", &["id"], "gone")
+    };
+    let problems = Routes::resolve(&[spec("note")], &tables).expect_err("text has no order");
+    assert_snapshot!(problems.join("\n"), @r#"route orders → orders: "note" of "orders" is no column of timestamps, dates or whole numbers, which could say what is newer: correct `modified_at`"#);
+    let routes = Arc::new(Routes::resolve(&[spec("modified_at")], &tables).expect("the route fits"));
+    let mut draft = Draft::new(routes.clone(), TopicPartition { topic: "orders".into(), partition: 0 }, 0);
+    let events = [
+        r#"{"event_type":"CREATE","id":1}"#,
+        r#"{"event_type":"UPDATE","id":1,"modified_at":7}"#,
+        r#"{"event_type":"DELETE","id":1,"modified_at":null}"#,
+    ];
+    for (at, event) in events.iter().enumerate() {
+        let mut versioned = record(at as i64, event);
+        versioned.record.key = Some(Bytes::from_static(b"1"));
+        versioned.record.headers = [Header { name: UNLESS_NEWER.into(), value: None }].into();
+        draft.push(versioned, decoder(routes.clone()));
+    }
+    let batch = draft.take();
+    let expected: Vec<Expect> = batch.writes.iter().map(|write| write.expect).collect();
+    assert_eq!(expected, [Expect::Absent, Expect::PresentOlder(1)]);
+    assert_snapshot!(batch.rejects[0].reject, @"wrong_type: the event was produced again and may not go over a newer row, but it has no value for the route's `modified_at`, or the route names none");
 }
 
 #[test]

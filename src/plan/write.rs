@@ -54,6 +54,9 @@ pub enum Expect {
     Any,
     Absent,
     Present,
+    /// As `Present`, and where the row's value in this column (index into the route's columns) is not older than the
+    /// write's, the write changes nothing.
+    PresentOlder(usize),
 }
 
 /// A record that is refused for all its routes.

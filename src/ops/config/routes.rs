@@ -28,6 +28,9 @@ pub struct Route {
     pub source_table: Option<String>,
     /// Business events only: the flag column that DELETE sets.
     pub soft_delete: Option<String>,
+    /// Business events only: the target's column that says when a row was modified, by which events that are produced
+    /// again (`cdcconsumer dead-letters redrive --reproduce`) are kept from going over a newer row.
+    pub modified_at: Option<String>,
     /// Changes only: whole envelopes, or the rows alone (`ExtractNewRecordState`).
     pub format: Option<ChangeFormat>,
     /// Source column = its Postgres type, where nothing else says it: `numeric(10,2)`, `timestamptz`, `enum`, `int[]`.
@@ -125,7 +128,7 @@ impl Route {
             signal_table: debezium.signal_data_collection.as_deref().and_then(schema_and_table),
             replaces_null: debezium.replace_null_with_default.unwrap_or(true),
             apply: match &self.soft_delete {
-                Some(column) => Apply::Events { soft_delete: column.clone() },
+                Some(column) => Apply::Events { soft_delete: column.clone(), modified_at: self.modified_at.clone() },
                 None => Apply::Mirror,
             },
             ..RouteSpec::new(&self.topic, &self.table, &key)

@@ -121,11 +121,11 @@ impl Judge<'_> {
             match (write.expect, self.known().any(|known| known.rows.contains(&row))) {
                 // Created again: no change, whatever it refers to.
                 (Expect::Absent, true) => continue,
-                (Expect::Present, false) => {
+                (Expect::Present | Expect::PresentOlder(_), false) => {
                     let text = format!("no row of \"{}\" with this key was ever created", plan.name);
                     return refused(write, Reject::new(RejectClass::MissingRow, text));
                 }
-                (Expect::Absent, false) | (Expect::Present, true) | (Expect::Any, _) => {}
+                (Expect::Absent, false) | (Expect::Present | Expect::PresentOlder(_), true) | (Expect::Any, _) => {}
             }
             if let Some(verdict) = self.missing_parent(plan, write) {
                 return verdict;
@@ -267,7 +267,7 @@ impl Queue<'_> {
         let mut pending: Option<Current> = None;
         while let Some(write) = self.writes.front() {
             let row = pending.as_ref().or(before);
-            if row.is_none() && write.expect == Expect::Present {
+            if row.is_none() && matches!(write.expect, Expect::Present | Expect::PresentOlder(_)) {
                 return None;
             }
             if let Some(after) = effect(write, row) {
@@ -292,19 +292,36 @@ fn effect(write: &Write, row: Option<&Current>) -> Option<Current> {
     if write.expect == Expect::Absent || (write.kind == WriteKind::Delete && row.deleted) {
         return None;
     }
+    if let Expect::PresentOlder(at) = write.expect
+        && !is_newer(&write.values[at], &row.values[at])
+    {
+        return None;
+    }
     let values = row.values.iter().zip(&write.values).map(|(old, new)| if new.is_sent() { new } else { old });
     let after = Current { values: values.cloned().collect(), deleted: row.deleted || write.kind == WriteKind::Delete };
     (after != *row).then_some(after)
 }
 
+/// Whether a value that says when a row was modified is newer than another. Against none, every one is.
+fn is_newer(new: &Value, old: &Value) -> bool {
+    match (new, old) {
+        (_, Value::Null | Value::Absent) => true,
+        (Value::Timestamp(new), Value::Timestamp(old)) | (Value::Int(new), Value::Int(old)) => new > old,
+        (Value::Date(new), Value::Date(old)) => new > old,
+        _ => false,
+    }
+}
+
 /// Whether the write must see what triggers did to the row's pending change, or they must see the two apart:
-/// - a DELETE depends on the flag, which a trigger may have set (an order of a deleted user);
+/// - a DELETE depends on the flag, which a trigger may have set (an order of a deleted user), and what may not go over
+///   a newer row on when it was modified;
 /// - a change of a deleted row reaches its children with every update;
 /// - a changed foreign key meets another parent, and the parent it had before may have left its mark;
 /// - a value that a CHECK speaks of may be refused, and must not be hidden by the one that follows it.
 fn stands_alone(plan: &TablePlan, write: &Write, pending: &Current, after: &Current) -> bool {
     let changes = |at: &usize| pending.values[*at] != after.values[*at];
     write.kind == WriteKind::Delete
+        || matches!(write.expect, Expect::PresentOlder(_))
         || pending.deleted
         || plan.parents.iter().any(|parent| parent.columns.iter().any(changes))
         || plan.checked.iter().any(changes)

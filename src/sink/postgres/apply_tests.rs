@@ -64,6 +64,8 @@ fn write(record: usize, route: usize, what: &str, values: Vec<Value>) -> Write {
         "create" => (WriteKind::Upsert, Expect::Absent),
         "update" => (WriteKind::Upsert, Expect::Present),
         "delete" => (WriteKind::Delete, Expect::Present),
+        "update if newer" => (WriteKind::Upsert, Expect::PresentOlder(values.len() - 1)),
+        "delete if newer" => (WriteKind::Delete, Expect::PresentOlder(values.len() - 1)),
         what => panic!("no event {what}"),
     };
     Write { record, route, kind, expect, version: None, values }
@@ -223,6 +225,35 @@ fn a_value_that_the_server_may_refuse_is_not_hidden_by_the_next_one() {
             order(2, "update", 7, absent(), text("new"), int(3)),
         ],
         &["insert 7 1 bad 1", "update 7 1 new 3"],
+    );
+}
+
+#[test]
+fn what_was_produced_again_changes_no_row_that_is_as_new_or_newer() {
+    let absent = || Value::Absent;
+    check_rounds(
+        &[
+            order(0, "update if newer", 1, absent(), text("old"), int(19)),
+            order(1, "delete if newer", 1, absent(), absent(), int(20)),
+            order(2, "update if newer", 1, absent(), text("got"), int(21)),
+            order(3, "update if newer", 1, absent(), text("bad"), int(21)),
+        ],
+        &["update 1 1 got 21"],
+    );
+    // A row that is not there yet is created by an event in front of it, which may have been produced again as well.
+    check_rounds(
+        &[
+            order(0, "create", 7, int(1), text("new"), int(1)),
+            order(1, "update if newer", 7, absent(), text("got"), int(2)),
+        ],
+        &["insert 7 1 new 1", "update 7 1 got 2"],
+    );
+    let never_seen = order(0, "update if newer", 9, absent(), text("got"), int(1));
+    check_judged(
+        "orders",
+        &[never_seen],
+        &["0 missing_row: no row of \"orders\" with this key was ever created"],
+        None,
     );
 }
 

@@ -38,7 +38,7 @@ pub fn flaw(table: &TablePlan, write: &Write) -> Option<Reject> {
     if write.values.len() != table.columns.len() {
         return Some(Reject::new(RejectClass::WrongType, format!("not a row of \"{}\"", table.name)));
     }
-    let creates = write.kind == WriteKind::Upsert && write.expect != Expect::Present;
+    let creates = write.kind == WriteKind::Upsert && !matches!(write.expect, Expect::Present | Expect::PresentOlder(_));
     table.columns.iter().zip(&write.values).enumerate().find_map(|(at, (column, value))| {
         if table.key.contains(&at) && (!value.is_sent() || *value == Value::Null) {
             return Some(Reject::new(RejectClass::MissingKey, format!("{} has no value", column.place(table))));

@@ -143,7 +143,7 @@ pub fn parents_first(plans: &[TablePlan]) -> Vec<usize> {
 }
 
 async fn table_plan(connection: &mut PgConnection, route: &Route) -> Result<(i64, TablePlan), Fault> {
-    let Apply::Events { soft_delete } = &route.apply else {
+    let Apply::Events { soft_delete, .. } = &route.apply else {
         return Err(Fault::stop(format!(
             "route {}: mirroring into Postgres is not supported yet: set `soft_delete`, or use another sink",
             route.name()
