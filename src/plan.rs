@@ -5,6 +5,8 @@
 
 pub mod convert;
 pub mod feed;
+pub mod condition;
+pub mod filter;
 pub mod route;
 pub mod source;
 mod resolve;
@@ -17,10 +19,10 @@ use crate::change::{Change, Decoded, Op, Reject, RejectClass};
 use crate::plan::convert::{convert, to_key};
 use crate::plan::feed::Feed;
 use crate::plan::fold::Fold;
-use crate::plan::route::{Apply, OnTruncate, Route, RouteColumn, Routes};
+use crate::plan::route::{Apply, OnTruncate, Route, RouteColumn, Routes, Topic};
 use crate::plan::write::{Batch, Expect, Rejected, Versioned, Write, WriteKind};
 use crate::record::TopicPartition;
-use crate::row::{Row, Value};
+use crate::row::{Row, Shape, Value};
 
 /// A batch that is being filled, record by record in offset order.
 #[derive(Debug)]
@@ -170,7 +172,10 @@ fn stops_at_truncate(routes: &Routes, versioned: &Versioned) -> bool {
 }
 
 fn plan(routes: &Routes, record: usize, versioned: &Versioned, decoded: Decoded) -> Planned {
-    let feeds = routes.topic(&versioned.record.topic).map_or(&[][..], |topic| &topic.routes);
+    if let Decoded::Reject(reject) = decoded {
+        return Err(rejected(record, None, reject));
+    }
+    let Some(Topic { shape, routes: feeds, .. }) = routes.topic(&versioned.record.topic) else { return Ok(None) };
     let mut writes = Vec::with_capacity(feeds.len());
     let origin = match &decoded {
         Decoded::Change(change) => &change.source[..],
@@ -181,7 +186,7 @@ fn plan(routes: &Routes, record: usize, versioned: &Versioned, decoded: Decoded)
         for at in feeds {
             let route = &routes.routes[*at];
             let writes = &mut writes;
-            let mut planned = RoutePlan { at: *at, route, record, versioned, origin, unless_newer, writes };
+            let mut planned = RoutePlan { at: *at, route, shape, record, versioned, origin, unless_newer, writes };
             plan(&mut planned).map_err(|reject| rejected(record, Some(*at), reject))?;
         }
         Ok(())
@@ -189,7 +194,6 @@ fn plan(routes: &Routes, record: usize, versioned: &Versioned, decoded: Decoded)
     match &decoded {
         Decoded::Change(change) => each(&|route| route.change(change))?,
         Decoded::Tombstone(key) => each(&|route| route.tombstone(key))?,
-        Decoded::Reject(reject) => return Err(rejected(record, None, reject.clone())),
         // The draft has stopped in front of the first two, or was told to pass over a truncate.
         Decoded::Truncate
         | Decoded::Stop(_)
@@ -197,7 +201,8 @@ fn plan(routes: &Routes, record: usize, versioned: &Versioned, decoded: Decoded)
         | Decoded::Heartbeat
         | Decoded::Transaction
         | Decoded::SchemaChange
-        | Decoded::Signal => return Ok(None),
+        | Decoded::Signal
+        | Decoded::Reject(_) => return Ok(None),
     }
     Ok(Some(writes))
 }
@@ -206,6 +211,7 @@ fn plan(routes: &Routes, record: usize, versioned: &Versioned, decoded: Decoded)
 struct RoutePlan<'a> {
     at: usize,
     route: &'a Route,
+    shape: &'a Shape,
     record: usize,
     versioned: &'a Versioned,
     /// The values of the shape's `source`.
@@ -224,29 +230,65 @@ impl RoutePlan<'_> {
 
     /// The newest image is the row. A row whose target key changed is deleted under the old one (C4).
     fn mirror(&mut self, change: &Change) -> Result<(), Reject> {
-        let image = |image: &Option<Row>, name: &str| {
-            image.clone().ok_or_else(|| Reject::new(RejectClass::MissingImage, format!("the change has no {name}")))
+        let before = || {
+            let missing = || Reject::new(RejectClass::MissingImage, "the change has no image before");
+            change.before.as_ref().ok_or_else(missing)
         };
         match change.op {
             Op::Delete => {
-                let old = self.keys_only(&image(&change.before, "image before")?, RejectClass::MissingImage)?;
-                self.push(WriteKind::Delete, Expect::Any, old);
+                let old = self.old_key(before()?)?;
+                old.into_iter().for_each(|old| self.push(WriteKind::Delete, Expect::Any, old));
             }
             Op::Update if self.route.moves => {
-                let old = self.keys_only(&image(&change.before, "image before")?, RejectClass::MissingImage)?;
-                let new = self.values(change.after.as_ref())?;
-                if self.route.key.iter().any(|at| old[*at] != new[*at]) {
-                    self.push(WriteKind::Delete, Expect::Any, old);
-                    self.push_new(new)?;
-                } else {
-                    self.push_kept(new);
-                }
+                let old = self.old_key(before()?)?;
+                self.put(change, old)?;
             }
-            Op::Update => self.push_kept(self.values(change.after.as_ref())?),
             // A key change arrives as a delete and a create, which may lack what the update left alone.
-            Op::Read | Op::Create => self.push_new(self.values(change.after.as_ref())?)?,
+            Op::Update | Op::Read | Op::Create => self.put(change, None)?,
         }
         Ok(())
+    }
+
+    /// Puts the image after in the place of the row under the old key; one that `where` keeps out is deleted there.
+    fn put(&mut self, change: &Change, old: Option<Vec<Value>>) -> Result<(), Reject> {
+        let after = self.after(change)?;
+        let kept = self.route.filter.keeps(self.shape, after, change.op)?;
+        let new = if kept { Some(self.values(after)?) } else { self.key_without_row(after, RejectClass::MissingKey)? };
+        let same = |new: &Vec<Value>, old: &Vec<Value>| self.route.key.iter().all(|at| old[*at] == new[*at]);
+        let moved = old.filter(|old| !new.as_ref().is_some_and(|new| same(new, old)));
+        // A row that was kept out so far has no cells to keep.
+        let is_new = change.op != Op::Update || moved.is_some() || !self.route.filter.is_empty();
+        moved.into_iter().for_each(|old| self.push(WriteKind::Delete, Expect::Any, old));
+        match new {
+            Some(values) if !kept => self.push(WriteKind::Delete, Expect::Any, values),
+            Some(values) if is_new => self.push_new(values)?,
+            Some(values) => self.push_kept(values),
+            None => {}
+        }
+        Ok(())
+    }
+
+    /// The key that the row had; `None` when it was certainly kept out, and had none that a row could stand under.
+    fn old_key(&self, before: &Row) -> Result<Option<Vec<Value>>, Reject> {
+        if self.route.filter.kept_out(before) {
+            return self.key_without_row(before, RejectClass::MissingImage);
+        }
+        self.keys_only(before, RejectClass::MissingImage).map(Some)
+    }
+
+    /// The key of a row that is not in the target; `None` when no row could stand under it, because part of it is null
+    /// or does not fit.
+    fn key_without_row(&self, image: &Row, missing: RejectClass) -> Result<Option<Vec<Value>>, Reject> {
+        let is_there = |at: &usize| self.route.columns[*at].feed.field().is_none_or(|field| image[field].is_sent());
+        match self.keys_only(image, missing) {
+            Err(_) if self.route.key.iter().all(is_there) => Ok(None),
+            key => key.map(Some),
+        }
+    }
+
+    fn after<'c>(&self, change: &'c Change) -> Result<&'c Row, Reject> {
+        let missing = || Reject::new(RejectClass::MissingImage, "the change has no image after");
+        change.after.as_ref().ok_or_else(missing)
     }
 
     fn event(&mut self, change: &Change, modified_at: Option<&str>) -> Result<(), Reject> {
@@ -255,7 +297,7 @@ impl RoutePlan<'_> {
             Op::Update => (WriteKind::Upsert, Expect::Present),
             Op::Delete => (WriteKind::Delete, Expect::Present),
         };
-        let values = self.values(change.after.as_ref())?;
+        let values = self.values(self.after(change)?)?;
         if self.unless_newer && expect == Expect::Present {
             let column = self.route.columns.iter().position(|column| Some(column.name.as_str()) == modified_at);
             let comparable = column.filter(|at| values[*at].is_present()).ok_or_else(|| {
@@ -283,8 +325,7 @@ impl RoutePlan<'_> {
     }
 
     /// The route's columns out of an image of the topic's shape.
-    fn values(&self, image: Option<&Row>) -> Result<Vec<Value>, Reject> {
-        let image = image.ok_or_else(|| Reject::new(RejectClass::MissingImage, "the change has no image after"))?;
+    fn values(&self, image: &Row) -> Result<Vec<Value>, Reject> {
         let values = self.route.columns.iter().map(|column| self.value(column, image));
         let mut values: Vec<Value> = values.collect::<Result<_, _>>()?;
         self.route.key.iter().for_each(|at| to_key(&mut values[*at]));
@@ -336,7 +377,7 @@ impl RoutePlan<'_> {
             && let Some(at) = values.iter().position(is_lacked)
         {
             let text = format!(
-                "the row moved and brings no value for column \"{}\" of \"{}\" (unchanged TOAST): set REPLICA \
+                "the row is new under its key and brings no value for column \"{}\" of \"{}\" (unchanged TOAST): set REPLICA \
                  IDENTITY FULL, or configure [source.postgres] and the route's `source_table`",
                 self.route.columns[at].name, self.route.table
             );

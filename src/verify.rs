@@ -140,10 +140,11 @@ impl<'a> Look<'a> {
     }
 
     async fn compare_page(&mut self, rows: Vec<Row>) -> Result<(), Failure> {
+        self.source_rows += rows.len() as u64;
+        let rows: Vec<Row> = rows.into_iter().filter(|row| self.mapping.belongs(row)).collect();
         let keys: Vec<Vec<Value>> = rows.iter().map(|row| self.mapping.target_key(row)).collect();
         let there = self.target.read_many(&keys).await?;
         for (row, there) in rows.into_iter().zip(there) {
-            self.source_rows += 1;
             match there {
                 Some(there) if self.mapping.is_equal(&row, &there) => self.report.counts.equal += 1,
                 _ => self.suspect(Candidate::Source { before: row }).await?,
@@ -181,7 +182,8 @@ impl<'a> Look<'a> {
         for (key, source_key) in keys.into_iter().zip(source_keys) {
             self.target_rows += 1;
             let owner = source_key.and_then(|key| owners.get(&key));
-            if !owner.is_some_and(|owner| self.mapping.target_key(owner) == key) {
+            let is_owner = |owner: &Row| self.mapping.belongs(owner) && self.mapping.target_key(owner) == key;
+            if !owner.is_some_and(is_owner) {
                 self.suspect(Candidate::Target { key, before: owner.cloned() }).await?;
             }
         }

@@ -1,13 +1,16 @@
 //! Resolving: routes as they are written, against the target's live tables and what is known of the source, into
 //! routes that are ready to plan with. Everything that speaks against them is said at once.
 
+mod wanted;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+use self::wanted::{Known, filter_of, pg_type_of, source_column};
 use crate::plan::convert::{Fit, fit};
 use crate::plan::feed::{Feed, beside};
 use crate::plan::route::{Apply, Route, RouteColumn, RouteSpec, Routes, TargetTable, Topic};
 use crate::plan::source;
-use crate::row::wire::{BinaryMode, Modes, Unsent, Wire};
+use crate::row::wire::Wire;
 use crate::row::{Column, Field, Format, Kind, Shape, Unmapped};
 
 impl Routes {
@@ -41,6 +44,8 @@ impl Routes {
                 problems.extend(told.0.map(|problem| format!("route {}: {problem}", route.name())));
                 notices.extend(told.1.map(|notice| format!("route {}: {notice}", route.name())));
             }
+            let unfit = route.filter.check_wires(wires);
+            problems.extend(unfit.into_iter().map(|problem| format!("route {}: {problem}", route.name())));
         }
         if problems.is_empty() { Ok(notices) } else { Err(problems.join("; ")) }
     }
@@ -51,15 +56,19 @@ impl Routes {
         let shape = &mut self.topics[topic].shape;
         let mut notices = Vec::new();
         let columns = columns_of(spec, table, shape, problems, &mut notices);
+        let filter = filter_of(spec, shape, problems);
         let key: Vec<usize> =
             table.key.iter().filter_map(|name| columns.iter().position(|column| column.name == *name)).collect();
-        if problems.is_empty() {
-            set_keys(spec, shape, &columns, &key, problems);
-        }
         let is_of_row = |name: &str| !spec.source_key.iter().any(|key| key == name);
         let moves = key.iter().any(|at| name_of(&columns[*at], shape).is_some_and(is_of_row));
+        if problems.is_empty() {
+            // Where rows move their old images are whole, and say whether the old row was there at all.
+            let asked = filter.fields().filter(|_| moves);
+            let of_key = key.iter().filter_map(|at| columns[*at].feed.field());
+            set_keys(spec, shape, of_key.chain(asked), problems);
+        }
         let (name, apply, reselect) = (table.name.clone(), spec.apply.clone(), spec.reselect.clone());
-        let route = Route { topic: spec.topic.clone(), table: name, columns, key, moves, reselect, apply };
+        let route = Route { topic: spec.topic.clone(), table: name, columns, key, moves, filter, reselect, apply };
         if moves && spec.format == Format::Flat {
             problems.push(
                 "its rows move when a column of the target's key changes, and flattened records have no image before \
@@ -276,48 +285,18 @@ fn field_of<'a>(
     if spec.format == Format::Event {
         return Ok(Found::Field(Field { name: name.into(), wire: event_wire(&column.kind), declared: false }));
     }
-    let place = || format!("source column \"{name}\", which feeds \"{}\" of \"{}\",", column.name, table.name);
-    let wire_of = |pg_type: &str| {
-        Wire::of_postgres(pg_type, &spec.modes).map_err(|unsent| match unsent {
-            Unsent::Omitted => format!("{} {unsent}: leave it out of the target's table", place()),
-            Unsent::Unknown => format!("{} is declared as \"{pg_type}\", which {unsent}: correct its `types`", place()),
-        })
-    };
-    if let Some(pg_type) = spec.types.get(name) {
-        return Ok(Found::Field(Field { name: name.into(), wire: Some(wire_of(pg_type)?), declared: true }));
-    }
-    match &spec.source {
-        Some(facts) => match facts.column(name) {
-            Some(fact) => {
-                let wire = wire_of(&fact.pg_type)?;
-                let declared = hidden_by_block(&wire, &spec.modes);
-                Ok(Found::Field(Field { name: name.into(), wire: Some(wire), declared }))
-            }
-            None if spec.renamed.contains_key(&column.name) || table.key.contains(&column.name) => {
-                Err(format!("{} is not in \"{}\": correct `columns`", place(), facts.table))
-            }
-            None => Ok(Found::Nothing),
-        },
-        None if spec.schemas => Ok(Found::Field(Field { name: name.into(), wire: None, declared: false })),
-        None => Ok(Found::Untyped(name)),
-    }
-}
-
-/// Whether a schema block says less of a form than the catalog does: it has one word for bit and varbit, for hstore and
-/// json, for bytes as text and text.
-fn hidden_by_block(wire: &Wire, modes: &Modes) -> bool {
-    match wire {
-        Wire::Bits { .. } | Wire::HstoreJson => true,
-        Wire::Bytes(_) => modes.binary_handling_mode != BinaryMode::Bytes,
-        Wire::Array(item) => hidden_by_block(item, modes),
-        _ => false,
-    }
-}
-
-/// The Postgres type of a source column, where somebody has said it.
-fn pg_type_of<'a>(spec: &'a RouteSpec, name: &str) -> Option<&'a str> {
-    let declared = spec.types.get(name).map(|pg_type| pg_type.trim());
-    declared.or_else(|| spec.source.as_ref()?.column(name).map(|fact| fact.pg_type.as_str()))
+    let wanted = format!("feeds \"{}\" of \"{}\"", column.name, table.name);
+    Ok(match (source_column(spec, name, &wanted, "leave it out of the target's table")?, &spec.source) {
+        (Known::Field(field), _) => Found::Field(field),
+        (Known::Untyped, _) => Found::Untyped(name),
+        (Known::Missing, Some(facts))
+            if spec.renamed.contains_key(&column.name) || table.key.contains(&column.name) =>
+        {
+            let table = &facts.table;
+            return Err(format!("source column \"{name}\", which {wanted}, is not in \"{table}\": correct `columns`"));
+        }
+        (Known::Missing, _) => Found::Nothing,
+    })
 }
 
 fn untyped_problem(names: &[&str]) -> String {
@@ -380,8 +359,8 @@ fn check_fit(table: &str, column: &RouteColumn, wire: &Wire) -> (Option<String>,
     }
 }
 
-/// Sets the topic's key, and what has to be read from an image before.
-fn set_keys(spec: &RouteSpec, shape: &mut Shape, columns: &[RouteColumn], key: &[usize], problems: &mut Vec<String>) {
+/// Sets the topic's key, and what has to be read from an image before: that key and the fields of `before`.
+fn set_keys(spec: &RouteSpec, shape: &mut Shape, before: impl Iterator<Item = usize>, problems: &mut Vec<String>) {
     let field = |name: &String| shape.fields.iter().position(|field| field.name == *name);
     let source_key: Vec<usize> = spec.source_key.iter().filter_map(field).collect();
     if shape.key.is_empty() {
@@ -389,7 +368,7 @@ fn set_keys(spec: &RouteSpec, shape: &mut Shape, columns: &[RouteColumn], key: &
     } else if shape.key != source_key {
         problems.push("`source_key` differs from that of another route of this topic: a topic has one key".into());
     }
-    for needed in source_key.into_iter().chain(key.iter().filter_map(|at| columns[*at].feed.field())) {
+    for needed in source_key.into_iter().chain(before) {
         if !shape.before.contains(&needed) {
             shape.before.push(needed);
         }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::plan::convert::Policy;
 use crate::plan::feed::{Feed, FeedSpec};
+use crate::plan::filter::Filter;
 use crate::plan::source::SourceFacts;
 use crate::row::wire::Modes;
 use crate::row::{Column, Format, Kind, Shape, UNAVAILABLE_DEFAULT, Unmapped};
@@ -21,6 +22,8 @@ pub struct RouteSpec {
     pub fed: BTreeMap<String, FeedSpec>,
     /// Target columns that the route leaves alone.
     pub dropped: Vec<String>,
+    /// `where`: what a row must meet to be in the target, all of it.
+    pub conditions: Vec<String>,
     /// Target column → what becomes of values that it cannot hold, where that is not to reject them.
     pub policies: BTreeMap<String, Policy>,
     pub format: Format,
@@ -65,6 +68,7 @@ impl RouteSpec {
             renamed: BTreeMap::new(),
             fed: BTreeMap::new(),
             dropped: Vec::new(),
+            conditions: Vec::new(),
             policies: BTreeMap::new(),
             format: Format::Envelope,
             modes: Modes::default(),
@@ -135,6 +139,8 @@ pub struct Route {
     pub key: Vec<usize>,
     /// The target's key holds columns that are not in the source's key, so a row can move.
     pub moves: bool,
+    /// What a row must meet to be in the target.
+    pub filter: Filter,
     /// The source table, when columns that a moved row lacks can be read from it.
     pub reselect: Option<String>,
     pub apply: Apply,

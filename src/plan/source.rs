@@ -1,6 +1,8 @@
 //! What the source's catalog says of a table, and what follows from it for a route: columns that nobody sends, states
 //! that a record cannot tell apart, rows that cannot be found again.
 
+use std::collections::BTreeSet;
+
 use crate::plan::route::{Route, RouteSpec};
 use crate::row::Shape;
 use crate::row::wire::{BinaryMode, Wire};
@@ -55,7 +57,9 @@ pub fn check(
              ALTER TABLE {table} REPLICA IDENTITY FULL"
         ));
     }
-    for field in route.columns.iter().filter_map(|column| Some(&shape.fields[column.feed.field()?])) {
+    let fed = route.columns.iter().filter_map(|column| column.feed.field());
+    let read: BTreeSet<usize> = fed.chain(route.filter.fields()).collect();
+    for field in read.into_iter().map(|at| &shape.fields[at]) {
         let (Some(fact), Some(wire)) = (facts.column(&field.name), &field.wire) else { continue };
         let name = &field.name;
         if fact.out_of_line && !facts.full_identity {

@@ -220,9 +220,9 @@ const MOVED: &str = r#"{"op":"c","after":{"id":1,"user_id":5,"note":"__debezium_
 
 #[test]
 fn a_moved_row_without_its_out_of_line_value_is_refused_where_there_is_no_source() {
-    assert_snapshot!(shown(&draft(&[MOVED]).take()), @r#"reject record 0 by orders → orders: unavailable: the row moved and brings no value for column "note" of "orders" (unchanged TOAST): set REPLICA IDENTITY FULL, or configure [source.postgres] and the route's `source_table`"#);
+    assert_snapshot!(shown(&draft(&[MOVED]).take()), @r#"reject record 0 by orders → orders: unavailable: the row is new under its key and brings no value for column "note" of "orders" (unchanged TOAST): set REPLICA IDENTITY FULL, or configure [source.postgres] and the route's `source_table`"#);
     let moved = r#"{"op":"u","before":{"id":1,"user_id":5},"after":{"id":1,"user_id":6,"note":"__debezium_unavailable_value"}}"#;
-    assert_snapshot!(shown(&draft(&[moved]).take()), @r#"reject record 0 by orders → orders_by_user: unavailable: the row moved and brings no value for column "note" of "orders_by_user" (unchanged TOAST): set REPLICA IDENTITY FULL, or configure [source.postgres] and the route's `source_table`"#);
+    assert_snapshot!(shown(&draft(&[moved]).take()), @r#"reject record 0 by orders → orders_by_user: unavailable: the row is new under its key and brings no value for column "note" of "orders_by_user" (unchanged TOAST): set REPLICA IDENTITY FULL, or configure [source.postgres] and the route's `source_table`"#);
 }
 
 #[test]

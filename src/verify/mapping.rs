@@ -4,6 +4,7 @@
 
 use crate::plan::convert::{Policy, convert, to_key};
 use crate::plan::feed::Feed;
+use crate::plan::filter::Filter;
 use crate::plan::route::{Route, TargetTable, Topic};
 use crate::row::{Column, Kind, Value};
 use crate::sink::postgres::source::{SourceColumn, SourceTable};
@@ -20,6 +21,9 @@ pub struct Mapping {
     target_key: Vec<usize>,
     /// For each column of the source's key: where it stands in a source row, and in a target key (V3b: it does).
     source_key: Vec<KeyColumn>,
+    /// The route's `where`, and for each field of its topic that it asks for the source's column.
+    filter: Filter,
+    asked: Vec<(usize, usize)>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,15 +98,13 @@ impl Mapping {
             };
             match kind {
                 Ok(kind) => {
-                    let at = wanted.iter().position(|column| column.name == *name).unwrap_or_else(|| {
-                        wanted.push(Column { name: name.clone(), kind });
-                        wanted.len() - 1
-                    });
+                    let at = want(&mut wanted, name, kind);
                     columns.push(mapped(Origin::Row(at)));
                 }
                 Err(problem) => problems.push(problem),
             }
         }
+        let asked = asked(route, topic, source, &mut wanted, &mut problems);
         let named: Vec<&str> = topic.shape.key.iter().map(|at| &*topic.shape.fields[*at].name).collect();
         check_key(source, &named, &mut problems);
         let key = |name: &String| key_column(name, &wanted, route, &columns);
@@ -115,6 +117,8 @@ impl Mapping {
                 columns,
                 target_key: route.key.clone(),
                 source_key,
+                filter: route.filter.clone(),
+                asked,
             }),
             None => {
                 let name = route.name();
@@ -161,6 +165,17 @@ impl Mapping {
         self.target_key.iter().map(name).zip(target_key.iter().cloned()).collect()
     }
 
+    /// Whether the source row belongs into the target at all.
+    pub fn belongs(&self, source: &[Value]) -> bool {
+        if self.filter.is_empty() {
+            return true;
+        }
+        let fields = self.asked.iter().map(|(field, _)| field + 1).max().unwrap_or_default();
+        let mut row = vec![Value::Absent; fields];
+        self.asked.iter().for_each(|(field, at)| row[*field] = source[*at].clone());
+        !self.filter.kept_out(&row)
+    }
+
     /// Whether a target row is what its source row asks for.
     pub fn is_equal(&self, source: &[Value], target: &[Value]) -> bool {
         self.columns
@@ -180,6 +195,45 @@ pub fn same(source: &Value, target: &Value) -> bool {
         }
         _ => source == target,
     }
+}
+
+/// The place of a source column among those that are read, added when it is new.
+fn want(wanted: &mut Vec<Column>, name: &str, kind: Kind) -> usize {
+    wanted.iter().position(|column| column.name == name).unwrap_or_else(|| {
+        wanted.push(Column { name: name.into(), kind });
+        wanted.len() - 1
+    })
+}
+
+/// The columns that the route's `where` asks for: fields of the topic, and the places where they are read.
+fn asked(
+    route: &Route,
+    topic: &Topic,
+    source: &SourceTable,
+    wanted: &mut Vec<Column>,
+    problems: &mut Vec<String>,
+) -> Vec<(usize, usize)> {
+    let mut asked = Vec::new();
+    for condition in &route.filter.conditions {
+        let Some(field) = condition.field() else {
+            problems.push(format!(
+                "`where`, \"{}\": a row does not say what happened to it, so this table cannot be compared: leave it out \
+                 with --table",
+                condition.text
+            ));
+            continue;
+        };
+        let name = &topic.shape.fields[field].name;
+        let found = source.columns.iter().find(|column| column.name == *name);
+        match found.and_then(|found| found.kind.clone()) {
+            Some(kind) => asked.push((field, want(wanted, name, kind))),
+            None => problems.push(format!(
+                "`where`, \"{}\": the column cannot be read at the source: leave the table out with --table",
+                condition.text
+            )),
+        }
+    }
+    asked
 }
 
 /// How the source column is read for a target column of this kind, or why the two cannot be compared. A column of the

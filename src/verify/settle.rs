@@ -73,7 +73,7 @@ pub fn row_bytes(row: &[Value]) -> usize {
 }
 
 fn judge_source(mapping: &Mapping, before: Row, target: Option<&[Value]>, source: Option<&Row>) -> Judged {
-    let Some(source) = source else {
+    let Some(source) = source.filter(|source| mapping.belongs(source)) else {
         // If the target keeps the row, the scan of the target meets it.
         return Judged::Resolved;
     };
@@ -93,7 +93,7 @@ fn judge_target(
     target: Option<&[Value]>,
     source: Option<&Row>,
 ) -> Judged {
-    let belongs = source.filter(|source| mapping.target_key(source) == key);
+    let belongs = source.filter(|source| mapping.belongs(source) && mapping.target_key(source) == key);
     match (target, belongs) {
         // A source row that came here after it was looked at: whoever writes now counts it.
         (_, Some(source)) if target.is_some_and(|target| mapping.is_equal(source, target)) => Judged::Resolved,

@@ -26,6 +26,9 @@ pub struct Route {
     /// Changes only: the table that the topic's records come from, as `schema.table`. A topic's name cannot say it:
     /// dots in it mean nothing certain, and connectors rename topics.
     pub source_table: Option<String>,
+    /// Changes only: what a row must meet to be in the table, all of it: `status != 'DRAFT'`, `deleted_at is null`.
+    #[serde(default, rename = "where")]
+    pub conditions: Vec<String>,
     /// Business events only: the flag column that DELETE sets.
     pub soft_delete: Option<String>,
     /// Business events only: the target's column that says when a row was modified, by which events that are produced
@@ -105,6 +108,7 @@ impl Route {
             renamed: self.columns.iter().filter_map(named).collect(),
             fed: self.columns.iter().filter_map(fed).collect(),
             dropped: self.drop.clone(),
+            conditions: self.conditions.clone(),
             policies: self.columns.iter().filter_map(allowed).collect(),
             format: match (&self.soft_delete, self.format) {
                 (Some(_), _) => Format::Event,
@@ -155,6 +159,7 @@ impl Route {
             ("format", self.format.is_some()),
             ("types", !self.types.is_empty()),
             ("ignore", !self.ignore.is_empty()),
+            ("where", !self.conditions.is_empty()),
         ];
         given.into_iter().filter(|(_, given)| *given).map(|(setting, _)| setting)
     }

@@ -10,6 +10,11 @@ use crate::plan::route::{RouteSpec, Routes};
 
 /// `orders (id, user_id, total)` → `orders_by_user ((user_id), order_id, total)`, unless told otherwise.
 pub fn orders_by_user(source: &[(&str, &str, Kind)], source_key: &[&str]) -> Result<Mapping, Vec<String>> {
+    asking(source, source_key, &[])
+}
+
+/// The same for a route with a `where`.
+fn asking(source: &[(&str, &str, Kind)], source_key: &[&str], conditions: &[&str]) -> Result<Mapping, Vec<String>> {
     let target = TargetTable {
         name: "orders_by_user".into(),
         columns: [("user_id", Kind::Int64), ("order_id", Kind::Int64), ("total", Kind::Decimal)]
@@ -18,7 +23,9 @@ pub fn orders_by_user(source: &[(&str, &str, Kind)], source_key: &[&str]) -> Res
         key: vec!["user_id".into(), "order_id".into()],
     };
     let renamed = BTreeMap::from([("order_id".into(), "id".into())]);
-    let spec = RouteSpec { renamed, schemas: true, ..RouteSpec::new("t", &target.name, &["id"]) };
+    let conditions = conditions.iter().map(|text| text.to_string()).collect();
+    let spec = RouteSpec { renamed, conditions, schemas: true, ..RouteSpec::new("t", &target.name, &["id"]) };
+    let spec = spec.typed(&[("total", "numeric"), ("note", "text")]);
     let routes =
         Routes::resolve(&[spec], &BTreeMap::from([(target.name.clone(), target)])).expect("the route is right");
     let column = |(name, type_name, kind): &(&str, &str, Kind)| SourceColumn {
@@ -145,4 +152,23 @@ fn a_constant_is_expected_and_what_only_the_record_says_is_not_compared() {
     assert!(mapping.is_equal(&source, &with("99")));
     mapping.columns[0].origin = Origin::Constant(Value::Int(3));
     assert_eq!(mapping.target_key(&source), [Value::Int(3), Value::Int(1)]);
+}
+
+#[test]
+fn rows_that_where_keeps_out_do_not_belong() {
+    let source = [
+        ("id", "integer", Kind::Int32),
+        ("user_id", "bigint", Kind::Int64),
+        ("total", "numeric", Kind::Decimal),
+        ("note", "text", Kind::Text),
+    ];
+    let mapping = asking(&source, &["id"], &["note != 'draft'", "total > 1"]).expect("it can be mapped");
+    let read: Vec<&str> = mapping.source.columns.iter().map(|column| column.name.as_str()).collect();
+    assert_eq!(read, ["user_id", "id", "total", "note"]);
+    let belongs = |total: &str, note: Value| mapping.belongs(&[Value::Int(7), Value::Int(1), decimal(total), note]);
+    assert!(belongs("1.01", Value::Text("paid".into())));
+    assert!(!belongs("1", Value::Text("paid".into())) && !belongs("2", Value::Text("draft".into())));
+    assert!(!belongs("2", Value::Null), "a comparison with null is not true");
+    let problems = asking(&source, &["id"], &["op = 'c'"]).expect_err("no row says it");
+    assert!(problems[0].contains("leave it out with --table"), "{problems:?}");
 }

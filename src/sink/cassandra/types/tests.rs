@@ -31,6 +31,7 @@ fn route(key: &[Kind], kind: Kind) -> Route {
         columns,
         key: (0..key.len()).collect(),
         moves: false,
+        filter: Default::default(),
         reselect: None,
         apply: Apply::Mirror,
     }

@@ -1,0 +1,109 @@
+//! What is known of a source column that a route wants, for a target column or for its `where`.
+
+use crate::plan::condition;
+use crate::plan::filter::Filter;
+use crate::plan::resolve::shape_field;
+use crate::plan::route::{Apply, RouteSpec};
+use crate::row::wire::{BinaryMode, Modes, Unsent, Wire};
+use crate::row::{Field, Format, Shape};
+
+pub enum Known {
+    Field(Field),
+    /// The column's type is not known.
+    Untyped,
+    /// The source is known, and has no column of that name.
+    Missing,
+}
+
+/// The source column and how it stands on the wire. `wanted` says what for, and `mend` how to go without it.
+pub fn source_column(spec: &RouteSpec, name: &str, wanted: &str, mend: &str) -> Result<Known, String> {
+    let place = || format!("source column \"{name}\", which {wanted},");
+    let wire_of = |pg_type: &str| {
+        Wire::of_postgres(pg_type, &spec.modes).map_err(|unsent| match unsent {
+            Unsent::Omitted => format!("{} {unsent}: {mend}", place()),
+            Unsent::Unknown => format!("{} is declared as \"{pg_type}\", which {unsent}: correct its `types`", place()),
+        })
+    };
+    if let Some(pg_type) = spec.types.get(name) {
+        return Ok(Known::Field(Field { name: name.into(), wire: Some(wire_of(pg_type)?), declared: true }));
+    }
+    Ok(match &spec.source {
+        Some(facts) => match facts.column(name) {
+            Some(fact) => {
+                let wire = wire_of(&fact.pg_type)?;
+                let declared = hidden_by_block(&wire, &spec.modes);
+                Known::Field(Field { name: name.into(), wire: Some(wire), declared })
+            }
+            None => Known::Missing,
+        },
+        None if spec.schemas => Known::Field(Field { name: name.into(), wire: None, declared: false }),
+        None => Known::Untyped,
+    })
+}
+
+/// Whether a schema block says less of a form than the catalog does: it has one word for bit and varbit, for hstore and
+/// json, for bytes as text and text.
+fn hidden_by_block(wire: &Wire, modes: &Modes) -> bool {
+    match wire {
+        Wire::Bits { .. } | Wire::HstoreJson => true,
+        Wire::Bytes(_) => modes.binary_handling_mode != BinaryMode::Bytes,
+        Wire::Array(item) => hidden_by_block(item, modes),
+        _ => false,
+    }
+}
+
+/// The Postgres type of a source column, where somebody has said it.
+pub fn pg_type_of<'a>(spec: &'a RouteSpec, name: &str) -> Option<&'a str> {
+    let declared = spec.types.get(name).map(|pg_type| pg_type.trim());
+    declared.or_else(|| spec.source.as_ref()?.column(name).map(|fact| fact.pg_type.as_str()))
+}
+
+/// The route's conditions, their columns among the fields that are read.
+pub fn filter_of(spec: &RouteSpec, shape: &mut Shape, problems: &mut Vec<String>) -> Filter {
+    let mut filter = Filter::default();
+    if spec.conditions.is_empty() {
+        return filter;
+    }
+    if matches!(spec.apply, Apply::Events { .. }) {
+        problems.push("`where` is for mirrored tables, and events are of none: remove it".into());
+        return filter;
+    }
+    for text in &spec.conditions {
+        match condition_of(spec, text, shape, problems) {
+            Ok(condition) => filter.conditions.push(condition),
+            Err(problem) => problems.push(format!("`where`, {problem}")),
+        }
+    }
+    filter
+}
+
+fn condition_of(
+    spec: &RouteSpec,
+    text: &str,
+    shape: &mut Shape,
+    problems: &mut Vec<String>,
+) -> Result<condition::Condition, String> {
+    let draft = condition::Draft::read(text)?;
+    let Some(column) = draft.column().map(String::from) else {
+        if spec.format == Format::Flat {
+            return Err(format!("\"{text}\": flattened records do not always say their op: ask for a column"));
+        }
+        return draft.of_op();
+    };
+    let at_start = |what: &str| format!("\"{text}\", at character 1: {what}");
+    let wanted = source_column(spec, &column, "it asks for", "ask for another one");
+    let field = match wanted.map_err(|problem| at_start(&problem))? {
+        Known::Field(field) => field,
+        Known::Missing => {
+            let table = spec.source.as_ref().map_or("", |facts| facts.table.as_str());
+            return Err(at_start(&format!("\"{table}\" has no column \"{column}\"")));
+        }
+        Known::Untyped => {
+            let mend = format!("add it to the route: types = {{ \"{column}\" = \"…\" }}, or add `source_table`");
+            return Err(at_start(&format!("nothing says the type of column \"{column}\": {mend}")));
+        }
+    };
+    let wire = field.wire.clone();
+    let at = shape_field(shape, field, problems);
+    draft.of_field(at, wire.as_ref())
+}
