@@ -5,6 +5,7 @@ mod rebalance;
 mod partition;
 mod start;
 pub mod dead_letter;
+pub mod letters;
 pub mod topic_ends;
 pub mod produce;
 

@@ -4,4 +4,4 @@ pub mod config;
 pub mod telemetry;
 pub mod shutdown;
 pub mod service;
-mod reselect;
+pub mod reselect;

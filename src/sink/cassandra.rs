@@ -13,6 +13,7 @@ pub mod statement;
 pub mod group;
 pub mod verdict;
 pub mod read;
+pub mod gc_grace;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};

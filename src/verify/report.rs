@@ -234,7 +234,7 @@ fn width<'a>(heading: &str, cells: impl Iterator<Item = &'a str>) -> usize {
 }
 
 /// A value for a person: text in quotes and escaped, `-` where there is no row.
-fn shown(value: Option<&Value>) -> String {
+pub fn shown(value: Option<&Value>) -> String {
     let text = match value {
         None => return "-".into(),
         Some(Value::Absent | Value::Unavailable) => return "?".into(),

@@ -30,6 +30,7 @@ mod signals;
 mod refusals;
 mod inputs;
 mod letters;
+mod redrive;
 mod waits;
 mod frozen;
 mod kills;

@@ -1,5 +1,6 @@
 //! `cdcconsumer`: Debezium's changes from Kafka into Cassandra, and the commands that an operator needs beside it.
 
+mod dead_letters;
 mod verify;
 
 use std::path::PathBuf;
@@ -32,6 +33,7 @@ use tokio::sync::watch;
   cdcconsumer                                run until SIGTERM or Ctrl-C
   cdcconsumer --exit-when-caught-up          apply what is there, then end with 0
   cdcconsumer verify --within 2m             compare source and target row by row
+  cdcconsumer dead-letters list --since 2h   what was refused, and why
   cdcconsumer --set sink.cassandra.keyspace=test"
 )]
 struct Flags {
@@ -51,6 +53,7 @@ struct Flags {
 #[derive(Debug, Subcommand)]
 enum Command {
     Verify(verify::Flags),
+    DeadLetters(dead_letters::Flags),
 }
 
 #[tokio::main]
@@ -82,6 +85,7 @@ async fn run(flags: Flags) -> anyhow::Result<Exit> {
     let ended = match &flags.command {
         None => start(&config, &flags, shutdown).await,
         Some(Command::Verify(asked)) => verify::run(&config, asked, shutdown).await.map(Ok),
+        Some(Command::DeadLetters(asked)) => dead_letters::run(&config, asked, shutdown).await.map(Ok),
     };
     ended.unwrap_or_else(Ok)
 }
