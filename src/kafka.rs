@@ -4,6 +4,9 @@ pub mod poll;
 mod rebalance;
 mod partition;
 mod start;
+pub mod describe;
+pub mod sample;
+pub mod probe;
 pub mod dead_letter;
 pub mod letters;
 pub mod topic_ends;
@@ -15,6 +18,8 @@ use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
+
+use crate::version::SavedError;
 
 /// How to consume: plain values, filled by the binary from its configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +40,11 @@ pub struct ConsumerSettings {
     /// End when every partition has reached the end that it had when it was assigned.
     pub exit_when_caught_up: bool,
 }
+
+/// The largest dead letter that is sent.
+pub const LETTER_BYTES_MAX: i64 = 16 * 1024 * 1024;
+/// What a dead letter has beside its record: the headers that say where it comes from and why it was refused.
+pub const LETTER_HEADERS_BYTES: i64 = 4 * 1024;
 
 /// The group's session, and so the longest that a commit blocks when no coordinator answers (K5).
 const SESSION_TIMEOUT_MS: u32 = 10_000;
@@ -87,4 +97,14 @@ fn group_client(settings: &ConsumerSettings) -> ClientConfig {
         .set("fetch.queue.backoff.ms", "10")
         .set("statistics.interval.ms", "2000");
     config
+}
+
+/// Why a partition is refused whose commit has not the state of the versions, and the command that decides it.
+pub fn lost_versions(error: &SavedError, group: &str, topic: &str, partition: i32, next_offset: i64) -> String {
+    format!(
+        "{error}: another tool set group {group} to offset {next_offset}, and the versions of what follows are not \
+         known; stop the group and say where to go on: `cdcconsumer seek --to-beginning --topic {topic} --partition \
+         {partition}` reads all that the topic still has, `cdcconsumer seek --to-offset {next_offset} --topic {topic} \
+         --partition {partition}` goes on where the other tool set it"
+    )
 }

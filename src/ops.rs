@@ -4,4 +4,5 @@ pub mod config;
 pub mod telemetry;
 pub mod shutdown;
 pub mod service;
+pub mod check;
 pub mod reselect;

@@ -34,6 +34,7 @@ const MAY_SEE: [(&str, &[&str]); 17] = [
             "change",
             "format",
             "plan",
+            "version",
             "retry",
             "sink",
             "pipeline",

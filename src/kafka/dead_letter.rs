@@ -10,14 +10,13 @@ use rdkafka::message::{Header as KafkaHeader, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use tokio::sync::mpsc;
 
-use crate::kafka::{Quiet, client};
+use crate::kafka::{LETTER_BYTES_MAX, Quiet, client};
 use crate::pipeline::{DeadLetter, DeadLetterRequest};
 
 /// Letters on their way at once.
 const IN_FLIGHT_MAX: usize = 256;
 /// What the producer buffers; one letter may be as large as the topic takes.
 const BUFFER_KBYTES_MAX: u32 = 32 * 1024;
-const LETTER_BYTES_MAX: u32 = 16 * 1024 * 1024;
 
 /// Whether the dead-letter topic is there. An error means that Kafka did not tell.
 pub fn topic_exists(bootstrap_servers: &str, topic: &str) -> KafkaResult<bool> {

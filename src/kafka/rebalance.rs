@@ -14,8 +14,8 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::runtime::Handle;
 
-use crate::kafka::ConsumerSettings;
 use crate::kafka::partition::{Partition, Start, plain_offset};
+use crate::kafka::{ConsumerSettings, lost_versions};
 use crate::pipeline::Pipeline;
 use crate::record::TopicPartition;
 use crate::sink::Sink;
@@ -253,17 +253,15 @@ pub fn commit<'p, S: Sink>(consumer: &BaseConsumer<Context<S>>, partitions: impl
     }
 }
 
+/// What a commit carries beside its offset; `None` when that is no text. The client panics over metadata that is no
+/// UTF-8, which only another tool writes.
+pub fn metadata_of(committed: &TopicPartitionListElem<'_>) -> Option<String> {
+    std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| committed.metadata().to_string())).ok()
+}
+
 fn load_chain(committed: &TopicPartitionListElem<'_>, group: &str, next_offset: i64) -> Result<Chain, String> {
-    // The client panics over metadata that is no UTF-8, which only another tool writes.
-    let metadata = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| committed.metadata().to_string()));
-    let loaded = metadata.map_err(|_| SavedError::Foreign).and_then(|metadata| Chain::load(&metadata));
-    loaded.map_err(|error| {
-        format!(
-            "{error}: another tool set group {group} to offset {next_offset}, and the versions of what follows are \
-             not known; delete the group's offsets to read the topic from its beginning, with the versions of the \
-             first time"
-        )
-    })
+    let loaded = metadata_of(committed).ok_or(SavedError::Foreign).and_then(|metadata| Chain::load(&metadata));
+    loaded.map_err(|error| lost_versions(&error, group, committed.topic(), committed.partition(), next_offset))
 }
 
 fn take_over<S: Sink>(consumer: &BaseConsumer<Context<S>>, list: &TopicPartitionList) -> KafkaResult<()> {

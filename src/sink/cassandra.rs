@@ -14,6 +14,7 @@ pub mod group;
 pub mod verdict;
 pub mod read;
 pub mod gc_grace;
+pub mod describe;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};

@@ -15,6 +15,7 @@ mod statements;
 mod transaction;
 pub mod source;
 mod catalog;
+pub mod describe;
 pub mod reselect;
 
 use std::collections::BTreeMap;

@@ -9,3 +9,4 @@ mod rows;
 mod refusals;
 mod types;
 mod nested;
+mod rights;

@@ -34,3 +34,4 @@ mod redrive;
 mod waits;
 mod frozen;
 mod kills;
+mod check;

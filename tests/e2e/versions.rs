@@ -106,7 +106,12 @@ async fn a_commit_without_its_version_is_refused_and_left_alone_while_other_part
         assert_eq!(run.exit_code(30).await, 1, "a refused partition is no success");
         let log = run.log();
         let told = log.lines().find(|line| line.contains("stopped:")).expect("it says what is stopped");
-        for part in [format!("{users}[1]"), format!("group {group}"), "offset 1".into(), "delete the group's".into()] {
+        for part in [
+            format!("{users}[1]"),
+            format!("group {group}"),
+            "offset 1".into(),
+            "`cdcconsumer seek --to-offset 1 --topic".into(),
+        ] {
             assert!(told.contains(&part), "no \"{part}\" in: {told}");
         }
         let committed = scenario.committed(&group, &[&users, &orders]);

@@ -1,5 +1,6 @@
 //! `cdcconsumer`: Debezium's changes from Kafka into Cassandra, and the commands that an operator needs beside it.
 
+mod check;
 mod dead_letters;
 mod verify;
 
@@ -32,6 +33,7 @@ use tokio::sync::watch;
     after_help = "Examples:
   cdcconsumer                                run until SIGTERM or Ctrl-C
   cdcconsumer --exit-when-caught-up          apply what is there, then end with 0
+  cdcconsumer check                          say what is wrong before it starts
   cdcconsumer verify --within 2m             compare source and target row by row
   cdcconsumer dead-letters list --since 2h   what was refused, and why
   cdcconsumer --set sink.cassandra.keyspace=test"
@@ -52,6 +54,7 @@ struct Flags {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Check(check::Flags),
     Verify(verify::Flags),
     DeadLetters(dead_letters::Flags),
 }
@@ -84,6 +87,7 @@ async fn run(flags: Flags) -> anyhow::Result<Exit> {
     let shutdown = shutdown::watch_signals().context("signals cannot be watched")?;
     let ended = match &flags.command {
         None => start(&config, &flags, shutdown).await,
+        Some(Command::Check(_)) => check::run(&config, shutdown).await.map(Ok),
         Some(Command::Verify(asked)) => verify::run(&config, asked, shutdown).await.map(Ok),
         Some(Command::DeadLetters(asked)) => dead_letters::run(&config, asked, shutdown).await.map(Ok),
     };
@@ -100,6 +104,7 @@ async fn start(config: &Config, flags: &Flags, shutdown: watch::Receiver<bool>) 
         let specs = with_source(config, &consumer.routes).await?;
         let routes = resolve(&specs, &cluster).await?;
         let sink = cluster.sink(&routes).await?;
+        check::before_run(config, consumer, &routes, &cluster).await?;
         Ok((Arc::new(routes), sink))
     })
     .await?;

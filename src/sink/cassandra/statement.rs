@@ -73,7 +73,8 @@ fn table(keyspace: &str, route: &Route) -> String {
     format!("{}.{}", quoted(keyspace), quoted(&route.table))
 }
 
-fn quoted(name: &str) -> String {
+/// A name as CQL writes it.
+pub fn quoted(name: &str) -> String {
     format!("\"{}\"", name.replace('"', "\"\""))
 }
 
