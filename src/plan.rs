@@ -7,6 +7,7 @@ pub mod convert;
 pub mod feed;
 pub mod condition;
 pub mod filter;
+pub mod ttl;
 pub mod route;
 pub mod source;
 mod resolve;
@@ -257,15 +258,22 @@ impl RoutePlan<'_> {
         let same = |new: &Vec<Value>, old: &Vec<Value>| self.route.key.iter().all(|at| old[*at] == new[*at]);
         let moved = old.filter(|old| !new.as_ref().is_some_and(|new| same(new, old)));
         // A row that was kept out so far has no cells to keep.
-        let is_new = change.op != Op::Update || moved.is_some() || !self.route.filter.is_empty();
+        // And cells that are kept would end when the record that brought them says.
+        let renews = !self.route.filter.is_empty() || self.route.ttl.is_some();
+        let is_new = change.op != Op::Update || moved.is_some() || renews;
         moved.into_iter().for_each(|old| self.push(WriteKind::Delete, Expect::Any, old));
         match new {
             Some(values) if !kept => self.push(WriteKind::Delete, Expect::Any, values),
-            Some(values) if is_new => self.push_new(values)?,
+            Some(values) if is_new => self.push_new(values, self.ends_at_ms(after)?)?,
             Some(values) => self.push_kept(values),
             None => {}
         }
         Ok(())
+    }
+
+    /// When the row of this image ends.
+    fn ends_at_ms(&self, image: &Row) -> Result<Option<i64>, Reject> {
+        self.route.ttl.map_or(Ok(None), |ttl| ttl.ends_at_ms(&self.versioned.record, image))
     }
 
     /// The key that the row had; `None` when it was certainly kept out, and had none that a row could stand under.
@@ -372,7 +380,7 @@ impl RoutePlan<'_> {
 
     /// A row that is new under its key: there is nothing for the target to keep, so what the record does not bring has
     /// to come from the source.
-    fn push_new(&mut self, values: Vec<Value>) -> Result<(), Reject> {
+    fn push_new(&mut self, values: Vec<Value>, ends_at_ms: Option<i64>) -> Result<(), Reject> {
         if self.route.reselect.is_none()
             && let Some(at) = values.iter().position(is_lacked)
         {
@@ -383,17 +391,22 @@ impl RoutePlan<'_> {
             );
             return Err(Reject::new(RejectClass::Unavailable, text));
         }
-        self.push(WriteKind::Upsert, Expect::Any, values);
+        self.push_until(WriteKind::Upsert, Expect::Any, values, ends_at_ms);
         Ok(())
     }
 
-    /// A record's delete is stamped with its version and its insert one higher (V1).
     fn push(&mut self, kind: WriteKind, expect: Expect, values: Vec<Value>) {
+        self.push_until(kind, expect, values, None);
+    }
+
+    /// A record's delete is stamped with its version and its insert one higher (V1).
+    fn push_until(&mut self, kind: WriteKind, expect: Expect, values: Vec<Value>, ends_at_ms: Option<i64>) {
         let version = match expect {
             Expect::Any => Some(self.versioned.version + i64::from(kind == WriteKind::Upsert)),
             Expect::Absent | Expect::Present | Expect::PresentOlder(_) => None,
         };
-        self.writes.push(Write { record: self.record, route: self.at, kind, expect, version, values });
+        let (record, route) = (self.record, self.at);
+        self.writes.push(Write { record, route, kind, expect, version, ends_at_ms, values });
     }
 }
 

@@ -5,6 +5,7 @@
 
 pub mod columns;
 pub mod routes;
+pub mod ttl;
 pub mod load;
 
 use std::fmt;

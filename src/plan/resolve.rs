@@ -5,7 +5,7 @@ mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use self::wanted::{Known, filter_of, pg_type_of, source_column};
+use self::wanted::{Known, filter_of, pg_type_of, source_column, ttl_of};
 use crate::plan::convert::{Fit, fit};
 use crate::plan::feed::{Feed, beside};
 use crate::plan::route::{Apply, Route, RouteColumn, RouteSpec, Routes, TargetTable, Topic};
@@ -44,8 +44,9 @@ impl Routes {
                 problems.extend(told.0.map(|problem| format!("route {}: {problem}", route.name())));
                 notices.extend(told.1.map(|notice| format!("route {}: {notice}", route.name())));
             }
-            let unfit = route.filter.check_wires(wires);
-            problems.extend(unfit.into_iter().map(|problem| format!("route {}: {problem}", route.name())));
+            let unfit =
+                route.filter.check_wires(wires).into_iter().chain(route.ttl.and_then(|ttl| ttl.check_wires(wires)));
+            problems.extend(unfit.map(|problem| format!("route {}: {problem}", route.name())));
         }
         if problems.is_empty() { Ok(notices) } else { Err(problems.join("; ")) }
     }
@@ -57,6 +58,7 @@ impl Routes {
         let mut notices = Vec::new();
         let columns = columns_of(spec, table, shape, problems, &mut notices);
         let filter = filter_of(spec, shape, problems);
+        let ttl = ttl_of(spec, shape, problems);
         let key: Vec<usize> =
             table.key.iter().filter_map(|name| columns.iter().position(|column| column.name == *name)).collect();
         let is_of_row = |name: &str| !spec.source_key.iter().any(|key| key == name);
@@ -68,7 +70,7 @@ impl Routes {
             set_keys(spec, shape, of_key.chain(asked), problems);
         }
         let (name, apply, reselect) = (table.name.clone(), spec.apply.clone(), spec.reselect.clone());
-        let route = Route { topic: spec.topic.clone(), table: name, columns, key, moves, filter, reselect, apply };
+        let route = Route { topic: spec.topic.clone(), table: name, columns, key, moves, filter, ttl, reselect, apply };
         if moves && spec.format == Format::Flat {
             problems.push(
                 "its rows move when a column of the target's key changes, and flattened records have no image before \

@@ -6,6 +6,7 @@ use crate::plan::convert::Policy;
 use crate::plan::feed::{Feed, FeedSpec};
 use crate::plan::filter::Filter;
 use crate::plan::source::SourceFacts;
+use crate::plan::ttl::{Ttl, TtlSpec};
 use crate::row::wire::Modes;
 use crate::row::{Column, Format, Kind, Shape, UNAVAILABLE_DEFAULT, Unmapped};
 
@@ -24,6 +25,8 @@ pub struct RouteSpec {
     pub dropped: Vec<String>,
     /// `where`: what a row must meet to be in the target, all of it.
     pub conditions: Vec<String>,
+    /// When rows end by themselves.
+    pub ttl: Option<TtlSpec>,
     /// Target column → what becomes of values that it cannot hold, where that is not to reject them.
     pub policies: BTreeMap<String, Policy>,
     pub format: Format,
@@ -69,6 +72,7 @@ impl RouteSpec {
             fed: BTreeMap::new(),
             dropped: Vec::new(),
             conditions: Vec::new(),
+            ttl: None,
             policies: BTreeMap::new(),
             format: Format::Envelope,
             modes: Modes::default(),
@@ -141,6 +145,8 @@ pub struct Route {
     pub moves: bool,
     /// What a row must meet to be in the target.
     pub filter: Filter,
+    /// When rows end by themselves.
+    pub ttl: Option<Ttl>,
     /// The source table, when columns that a moved row lacks can be read from it.
     pub reselect: Option<String>,
     pub apply: Apply,

@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 
 use crate::plan::route::{Route, RouteSpec};
+use crate::plan::ttl::Ttl;
 use crate::row::Shape;
 use crate::row::wire::{BinaryMode, Wire};
 
@@ -58,7 +59,7 @@ pub fn check(
         ));
     }
     let fed = route.columns.iter().filter_map(|column| column.feed.field());
-    let read: BTreeSet<usize> = fed.chain(route.filter.fields()).collect();
+    let read: BTreeSet<usize> = fed.chain(route.filter.fields()).chain(route.ttl.and_then(Ttl::field)).collect();
     for field in read.into_iter().map(|at| &shape.fields[at]) {
         let (Some(fact), Some(wire)) = (facts.column(&field.name), &field.wire) else { continue };
         let name = &field.name;

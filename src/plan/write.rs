@@ -36,6 +36,8 @@ pub struct Write {
     pub expect: Expect,
     /// Microseconds; what the write is stamped with. `None` where the sink orders by position instead.
     pub version: Option<i64>,
+    /// When the row ends, in milliseconds since 1970; `None` when it never does.
+    pub ends_at_ms: Option<i64>,
     /// One value for each of the route's columns. Key columns always have a value; a delete of a mirrored row has
     /// nothing but those.
     pub values: Vec<Value>,

@@ -12,6 +12,7 @@ pub mod types;
 pub mod statement;
 pub mod group;
 pub mod verdict;
+pub mod expiry;
 pub mod read;
 pub mod gc_grace;
 pub mod describe;
@@ -26,12 +27,14 @@ use scylla::statement::batch::{Batch as CqlBatch, BatchStatement, BatchType};
 use tokio::sync::SemaphorePermit;
 
 use self::cluster::Cluster;
+use self::expiry::{Left, TTL_SECONDS_MAX, left, now_ms};
 use self::group::Item;
 use self::statement::{BoundRow, PreparedRoute, delete_cql, insert_cql, put_partition_key, token, version_of};
 use self::types::encode::Misfit;
 use crate::change::{Reject, RejectClass};
 use crate::plan::route::{Apply, Route, Routes};
-use crate::plan::write::{Batch, Expect, Rejected};
+use crate::plan::ttl::Ttl;
+use crate::plan::write::{Batch, Expect, Rejected, Write, WriteKind};
 use crate::record::TopicPartition;
 use crate::retry::Verdict;
 use crate::sink::{Failure, Opened, Outcome, Retry, Sink};
@@ -57,6 +60,15 @@ impl Cluster {
             return Err(Failure::Stop(format!(
                 "route {}: business events change rows that must be looked at first, which Cassandra cannot do in \
                  one step: send them to Postgres, and its changes here",
+                route.name()
+            )));
+        }
+        if let Some(Ttl::Seconds(seconds)) = route.ttl
+            && seconds > TTL_SECONDS_MAX
+        {
+            return Err(Failure::Stop(format!(
+                "route {}: its `ttl` is {seconds} s, and Cassandra takes at most {TTL_SECONDS_MAX} (20 years): give \
+                 less, or leave it out",
                 route.name()
             )));
         }
@@ -179,6 +191,7 @@ impl Cassandra {
     fn bind<'a>(&'a self, batch: &'a Batch) -> Result<Vec<BoundRow<'a>>, Failed> {
         let mut rows = Vec::with_capacity(batch.writes.len());
         let mut failed = Failed::default();
+        let now_ms = now_ms();
         for (at, write) in batch.writes.iter().enumerate() {
             let Some(prepared) = self.routes.get(write.route) else {
                 return Err(Failed::stop(fault("a write names a route that was not prepared")));
@@ -190,8 +203,15 @@ impl Cassandra {
             if let Err(reject) = types::check(&prepared.route, prepared.partition_columns, write) {
                 failed.refuse(Rejected { record: write.record, route: Some(write.route), reject });
             }
-            let (route, kind, values) = (write.route, write.kind, &write.values[..]);
-            rows.push(BoundRow { route, write: at, prepared, kind, values, version });
+            let (kind, version, ttl) = match lasting(write, version, now_ms) {
+                Ok(lasting) => lasting,
+                Err(reject) => {
+                    failed.refuse(Rejected { record: write.record, route: Some(write.route), reject });
+                    continue;
+                }
+            };
+            let (route, values) = (write.route, &write.values[..]);
+            rows.push(BoundRow { route, write: at, prepared, kind, values, version, ttl });
         }
         if failed.refused.is_empty() { Ok(rows) } else { Err(failed) }
     }
@@ -319,6 +339,21 @@ impl Cassandra {
         };
         self.cluster.count_warnings(&answer);
         Ok(())
+    }
+}
+
+/// What a write is by now: an insert that lives so many seconds, or a delete at its record's own version when its row
+/// has ended ([`expiry`]).
+fn lasting(write: &Write, version: i64, now_ms: i64) -> Result<(WriteKind, i64, i32), Reject> {
+    match (write.kind, left(write.ends_at_ms, now_ms)) {
+        (WriteKind::Delete, _) => Ok((WriteKind::Delete, version, expiry::TTL_NONE)),
+        (WriteKind::Upsert, Left::Seconds(ttl)) => Ok((WriteKind::Upsert, version, ttl)),
+        (WriteKind::Upsert, Left::Nothing) => Ok((WriteKind::Delete, version - 1, expiry::TTL_NONE)),
+        (WriteKind::Upsert, Left::TooMuch) => {
+            let text =
+                format!("the row ends later than Cassandra can say: in more than {TTL_SECONDS_MAX} s (20 years)");
+            Err(Reject::new(RejectClass::OutOfRange, text))
+        }
     }
 }
 

@@ -70,6 +70,9 @@ impl Mapping {
     /// Maps a route, whose topic reads from this source table. Returns all that speaks against it, each with its mend.
     pub fn new(route: &Route, topic: &Topic, source: &SourceTable) -> Result<Mapping, Vec<String>> {
         let mut problems = Vec::new();
+        if route.ttl.is_some() {
+            problems.push("its rows end by themselves, so they cannot be compared: leave the table out".into());
+        }
         let mut wanted: Vec<Column> = Vec::new();
         let mut columns = Vec::with_capacity(route.columns.len());
         for column in &route.columns {

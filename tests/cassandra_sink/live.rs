@@ -45,6 +45,11 @@ impl Live {
 
     /// `types` are the parts of CREATE TYPE behind the keyspace.
     pub async fn with_types(types: &[&str], tables: &[&str]) -> Live {
+        Live::routed(types, tables, |spec| spec).await
+    }
+
+    /// The same with routes that `change` made of the plain ones.
+    pub async fn routed(types: &[&str], tables: &[&str], change: impl Fn(RouteSpec) -> RouteSpec) -> Live {
         let admin = match Cluster::connect(&settings("system")).await {
             Ok(cluster) => cluster,
             Err(why) => panic!("the stack is not running: make up ({why:?})"),
@@ -70,6 +75,7 @@ impl Live {
                 schemas: true,
                 ..RouteSpec::new(&format!("topic.{}", table.name), &table.name, &[table.key.last().unwrap()])
             })
+            .map(change)
             .collect();
         let routes = Routes::resolve(&specs, &described.found).unwrap();
         let sink = cluster.sink(&routes).await.unwrap();
@@ -85,7 +91,7 @@ impl Live {
         let (at, route) = self.route(table);
         let value = |column: &str| named.iter().find(|(name, _)| *name == column).map(|(_, value)| value.clone());
         let values = route.columns.iter().map(|column| value(&column.name).unwrap_or(Value::Absent)).collect();
-        Write { record: 0, route: at, kind, expect: Expect::Any, version: Some(version), values }
+        Write { record: 0, route: at, kind, expect: Expect::Any, version: Some(version), ends_at_ms: None, values }
     }
 
     pub fn upsert(&self, table: &str, version: i64, named: &[(&str, Value)]) -> Write {

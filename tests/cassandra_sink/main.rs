@@ -6,6 +6,7 @@
 
 mod live;
 mod rows;
+mod expiry;
 mod refusals;
 mod types;
 mod nested;

@@ -209,7 +209,7 @@ pub fn batch(first_offset: i64, events: &[Event]) -> Batch {
         };
         let value = |column: &&str| event.columns.get(column).cloned().unwrap_or(Value::Absent);
         let values = COLUMNS[event.route].iter().map(value).collect();
-        Write { record, route: event.route, kind, expect, version: None, values }
+        Write { record, route: event.route, kind, expect, version: None, ends_at_ms: None, values }
     });
     Batch {
         partition: TopicPartition { topic: topic.clone(), partition: 0 },

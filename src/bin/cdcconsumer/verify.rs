@@ -113,6 +113,10 @@ fn chosen(routes: &[config::routes::Route], tables: &[String]) -> Result<Vec<Cho
     let mut chosen = Vec::new();
     for route in routes.iter().filter(|route| tables.is_empty() || tables.contains(&route.table)) {
         let place = format!("cdcconsumer.routes, {} → {}", route.topic, route.table);
+        if route.ttl.is_some() && tables.is_empty() {
+            tracing::warn!("{place}: not compared, because its rows end by themselves");
+            continue;
+        }
         match &route.source_table {
             Some(name) => chosen.push(Chosen { route: route.clone(), source_table: name.clone() }),
             None => problems.push(format!(

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::ops::config::columns::Column;
+use crate::ops::config::ttl::Ttl;
 use crate::plan::route::{Apply, OnTruncate, RouteSpec};
 use crate::row::wire::{BinaryMode, DecimalMode, HstoreMode, IntervalMode, Modes, TimeMode};
 use crate::row::{Format, UNAVAILABLE_DEFAULT, Unmapped};
@@ -29,6 +30,8 @@ pub struct Route {
     /// Changes only: what a row must meet to be in the table, all of it: `status != 'DRAFT'`, `deleted_at is null`.
     #[serde(default, rename = "where")]
     pub conditions: Vec<String>,
+    /// Changes only: when rows end by themselves, `30d` after the record's time or when a column of theirs says.
+    pub ttl: Option<Ttl>,
     /// Business events only: the flag column that DELETE sets.
     pub soft_delete: Option<String>,
     /// Business events only: the target's column that says when a row was modified, by which events that are produced
@@ -109,6 +112,7 @@ impl Route {
             fed: self.columns.iter().filter_map(fed).collect(),
             dropped: self.drop.clone(),
             conditions: self.conditions.clone(),
+            ttl: self.ttl.as_ref().map(Ttl::spec),
             policies: self.columns.iter().filter_map(allowed).collect(),
             format: match (&self.soft_delete, self.format) {
                 (Some(_), _) => Format::Event,
@@ -160,6 +164,7 @@ impl Route {
             ("types", !self.types.is_empty()),
             ("ignore", !self.ignore.is_empty()),
             ("where", !self.conditions.is_empty()),
+            ("ttl", self.ttl.is_some()),
         ];
         given.into_iter().filter(|(_, given)| *given).map(|(setting, _)| setting)
     }

@@ -4,6 +4,7 @@ use crate::plan::condition;
 use crate::plan::filter::Filter;
 use crate::plan::resolve::shape_field;
 use crate::plan::route::{Apply, RouteSpec};
+use crate::plan::ttl::{Ttl, TtlSpec, is_end};
 use crate::row::wire::{BinaryMode, Modes, Unsent, Wire};
 use crate::row::{Field, Format, Shape};
 
@@ -90,20 +91,48 @@ fn condition_of(
         }
         return draft.of_op();
     };
-    let at_start = |what: &str| format!("\"{text}\", at character 1: {what}");
-    let wanted = source_column(spec, &column, "it asks for", "ask for another one");
-    let field = match wanted.map_err(|problem| at_start(&problem))? {
-        Known::Field(field) => field,
-        Known::Missing => {
-            let table = spec.source.as_ref().map_or("", |facts| facts.table.as_str());
-            return Err(at_start(&format!("\"{table}\" has no column \"{column}\"")));
-        }
-        Known::Untyped => {
-            let mend = format!("add it to the route: types = {{ \"{column}\" = \"…\" }}, or add `source_table`");
-            return Err(at_start(&format!("nothing says the type of column \"{column}\": {mend}")));
-        }
-    };
+    let field = wanted_field(spec, &column).map_err(|problem| format!("\"{text}\", at character 1: {problem}"))?;
     let wire = field.wire.clone();
     let at = shape_field(shape, field, problems);
     draft.of_field(at, wire.as_ref())
+}
+
+/// When the route's rows end. A column that says it is among the fields that are read.
+pub fn ttl_of(spec: &RouteSpec, shape: &mut Shape, problems: &mut Vec<String>) -> Option<Ttl> {
+    let column = match spec.ttl.as_ref()? {
+        TtlSpec::Seconds(seconds) => return Some(Ttl::Seconds(*seconds)),
+        TtlSpec::Column(column) => column,
+    };
+    match wanted_field(spec, column) {
+        Ok(field) if field.wire.as_ref().is_some_and(is_end) => Some(Ttl::Field(shape_field(shape, field, problems))),
+        Ok(Field { wire: None, .. }) => {
+            let text = format!("`ttl`: nothing says the type of column \"{column}\" before the first record");
+            problems.push(format!("{text}: add it to the route's `types`"));
+            None
+        }
+        Ok(_) => {
+            let mend = "name a date or timestamp, which says when a row ends";
+            problems.push(format!("`ttl`: column \"{column}\" is no date and no timestamp: {mend}"));
+            None
+        }
+        Err(problem) => {
+            problems.push(format!("`ttl`: {problem}"));
+            None
+        }
+    }
+}
+
+/// A source column that the route asks for by itself, whatever its target has.
+fn wanted_field(spec: &RouteSpec, column: &str) -> Result<Field, String> {
+    match source_column(spec, column, "the route asks for", "ask for another one")? {
+        Known::Field(field) => Ok(field),
+        Known::Missing => {
+            let table = spec.source.as_ref().map_or("", |facts| facts.table.as_str());
+            Err(format!("\"{table}\" has no column \"{column}\""))
+        }
+        Known::Untyped => {
+            let mend = format!("add it to the route: types = {{ \"{column}\" = \"…\" }}, or add `source_table`");
+            Err(format!("nothing says the type of column \"{column}\": {mend}"))
+        }
+    }
 }

@@ -26,7 +26,7 @@ pub struct PreparedRoute {
 /// One row on its way: a write with what is needed to put it on the wire.
 ///
 /// Values go straight from the plan into the driver's buffer. `INSERT` binds every column of the route and then the
-/// timestamp; `DELETE` binds the timestamp and then the key. Absent and unavailable values are bound UNSET, which
+/// timestamp, and the time to live where rows end; `DELETE` binds the timestamp and then the key. Absent and unavailable values are bound UNSET, which
 /// leaves the target's cell alone; null is bound as null, which clears it (C2).
 pub struct BoundRow<'a> {
     /// Index of the route, and of the write in its batch.
@@ -37,13 +37,17 @@ pub struct BoundRow<'a> {
     pub values: &'a [Value],
     /// Always bound: an UNSET timestamp would silently be the clock of the server (V1).
     pub version: i64,
+    /// Seconds that the row lives; bound where the route's rows end.
+    pub ttl: i32,
 }
 
 /// `INSERT`, never `UPDATE`: the row's own marker needs the version too (V1).
 pub fn insert_cql(keyspace: &str, route: &Route) -> String {
     let columns: Vec<String> = route.columns.iter().map(|column| quoted(&column.name)).collect();
     let markers = vec!["?"; columns.len()].join(", ");
-    format!("INSERT INTO {} ({}) VALUES ({markers}) USING TIMESTAMP ?", table(keyspace, route), columns.join(", "))
+    let ttl = if route.ttl.is_some() { " AND TTL ?" } else { "" };
+    let (table, columns) = (table(keyspace, route), columns.join(", "));
+    format!("INSERT INTO {table} ({columns}) VALUES ({markers}) USING TIMESTAMP ?{ttl}")
 }
 
 pub fn delete_cql(keyspace: &str, route: &Route) -> String {
@@ -125,11 +129,15 @@ impl SerializeRow for BoundRow<'_> {
         let route = &self.prepared.route;
         match self.kind {
             WriteKind::Upsert => {
-                expect_markers(context.columns(), route.columns.len() + 1)?;
+                expect_markers(context.columns(), route.columns.len() + 1 + usize::from(route.ttl.is_some()))?;
                 for (column, value) in route.columns.iter().zip(self.values) {
                     put(writer, column, value)?;
                 }
-                put_version(writer, self.version)
+                put_version(writer, self.version)?;
+                if route.ttl.is_some() {
+                    writer.make_cell_writer().set_value(&self.ttl.to_be_bytes()).map_err(SerializationError::new)?;
+                }
+                Ok(())
             }
             WriteKind::Delete => {
                 expect_markers(context.columns(), route.key.len() + 1)?;
@@ -229,6 +237,8 @@ mod tests {
     #[test]
     fn statements_name_every_column_quoted_and_carry_a_timestamp() {
         insta::assert_snapshot!(insert_cql("ks", &route()), @r#"INSERT INTO "ks"."Mixed""Case" ("user", "id", "total") VALUES (?, ?, ?) USING TIMESTAMP ?"#);
+        let ending = Route { ttl: Some(crate::plan::ttl::Ttl::Seconds(60)), ..route() };
+        insta::assert_snapshot!(insert_cql("ks", &ending), @r#"INSERT INTO "ks"."Mixed""Case" ("user", "id", "total") VALUES (?, ?, ?) USING TIMESTAMP ? AND TTL ?"#);
         insta::assert_snapshot!(delete_cql("ks", &route()), @r#"DELETE FROM "ks"."Mixed""Case" USING TIMESTAMP ? WHERE "user" = ? AND "id" = ?"#);
         insta::assert_snapshot!(scan_keys_cql("ks", &route()), @r#"SELECT "user", "id" FROM "ks"."Mixed""Case""#);
         insta::assert_snapshot!(read_cql("ks", &route()), @r#"SELECT "user", "id", "total" FROM "ks"."Mixed""Case" WHERE "user" = ? AND "id" = ?"#);
@@ -254,6 +264,7 @@ mod tests {
             kind: WriteKind::Delete,
             expect: Expect::Any,
             version,
+            ends_at_ms: None,
             values: Vec::new(),
         };
         for good in [1, 1_800_000_000_000_000, VERSION_MAX] {

@@ -32,13 +32,14 @@ fn route(key: &[Kind], kind: Kind) -> Route {
         key: (0..key.len()).collect(),
         moves: false,
         filter: Default::default(),
+        ttl: None,
         reselect: None,
         apply: Apply::Mirror,
     }
 }
 
 fn write(kind: WriteKind, values: Vec<Value>) -> Write {
-    Write { record: 0, route: 0, kind, expect: Expect::Any, version: Some(1), values }
+    Write { record: 0, route: 0, kind, expect: Expect::Any, version: Some(1), ends_at_ms: None, values }
 }
 
 fn text(length: usize) -> Value {
