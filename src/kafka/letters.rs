@@ -130,11 +130,12 @@ impl LetterTopic {
             }
             let done = match self.consumer.poll(POLL_TIMEOUT) {
                 Some(Ok(message)) => {
-                    heard = Instant::now();
                     let Some(end) = open.get(&message.partition()).copied() else { continue };
                     if message.offset() < end && each(record(&message)).is_break() {
                         return Ok(Ended::Enough);
                     }
+                    // What was done with it may have taken its time.
+                    heard = Instant::now();
                     (message.offset() + 1 >= end).then(|| message.partition())
                 }
                 // What is left up to the end are records of the broker's own, or of a transaction that is still open.

@@ -22,7 +22,7 @@ const LOOK_EVERY: u64 = 64;
 impl Progress {
     pub fn begin(what: &'static str, total: u64) -> Progress {
         let style = ProgressStyle::with_template("{msg} {wide_bar} {pos}/{len} {per_sec} {eta} left");
-        let bar = style.ok().filter(|_| std::io::stderr().is_terminal()).map(|style| {
+        let bar = style.ok().filter(|_| total > 0 && std::io::stderr().is_terminal()).map(|style| {
             let bar = ProgressBar::new(total).with_style(style).with_message(what);
             bar.tick();
             bar

@@ -155,8 +155,9 @@ impl<S: Sink> Drive<S> {
                 ControlFlow::Continue(())
             }
         };
-        reading::bodies(config, chosen, &shutdown, each).await?;
-        Ok(ledger.lock().unwrap_or_else(PoisonError::into_inner).close(letters))
+        let read = reading::bodies(config, chosen, &shutdown, each).await;
+        let exit = ledger.lock().unwrap_or_else(PoisonError::into_inner).close(letters);
+        read.map(|_| exit)
     }
 
     /// One record through the loop, to its end.

@@ -34,7 +34,7 @@ pub async fn run(
     config: &Config,
     asked: &Redrive,
     chosen: Vec<Entry>,
-    shutdown: watch::Receiver<bool>,
+    mut shutdown: watch::Receiver<bool>,
 ) -> Result<Exit, Exit> {
     let consumer = config.consumer.as_ref().ok_or_else(|| refused("--reproduce needs the section [consumer]"))?;
     if !asked.even_if_newer {
@@ -49,13 +49,22 @@ pub async fn run(
     let mut sender = Sender::new(&config.kafka.bootstrap_servers).map_err(|error| refused(&error.to_string()))?;
     let mut progress = Progress::begin("reproducing", letters as u64);
     for window in windows(chosen) {
-        let bodies = bodies(config, window, &shutdown).await?;
+        let bodies = match bodies(config, window, &shutdown).await {
+            Ok(bodies) => bodies,
+            Err(exit) => {
+                ledger.close(letters);
+                return Err(exit);
+            }
+        };
         if *shutdown.borrow() {
             break;
         }
-        let sent = send(&mut sender, &bodies, !asked.even_if_newer).await;
-        if let Err(error) = sent {
-            tracing::error!("{error}: how many of the last {} were produced is not known", bodies.len());
+        let sent = tokio::select! {
+            sent = send(&mut sender, &bodies, !asked.even_if_newer) => sent.map_err(|error| error.to_string()),
+            _ = shutdown.wait_for(|asked| *asked) => Err("it was asked to stop".into()),
+        };
+        if let Err(why) = sent {
+            tracing::error!("{why}: how many of the last {} were produced is not known", bodies.len());
             break;
         }
         progress.beside(|| bodies.iter().for_each(|(entry, _)| ledger.tell(&entry.origin, &Fate::Produced, &[])));

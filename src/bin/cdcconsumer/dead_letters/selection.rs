@@ -48,7 +48,7 @@ pub struct Entry {
     pub damaged: bool,
 }
 
-/// Refused records that an index holds, some 300 bytes each.
+/// Refused records that an index holds, at its peak some 600 bytes each.
 pub const LETTERS_MAX: usize = 500_000;
 
 impl Filter {
