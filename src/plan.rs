@@ -237,8 +237,9 @@ impl RoutePlan<'_> {
         };
         match change.op {
             Op::Delete => {
-                let old = self.old_key(before()?)?;
-                old.into_iter().for_each(|old| self.push(WriteKind::Delete, Expect::Any, old));
+                if let Some(old) = self.old_key(before()?)? {
+                    self.remove(old)?;
+                }
             }
             Op::Update if self.route.moves => {
                 let old = self.old_key(before()?)?;
@@ -267,6 +268,19 @@ impl RoutePlan<'_> {
             Some(values) if is_new => self.push_new(values, self.ends_at_ms(after)?)?,
             Some(values) => self.push_kept(values),
             None => {}
+        }
+        Ok(())
+    }
+
+    /// The source has deleted the row with this key: it is deleted here, or its flag says that it was.
+    fn remove(&mut self, mut key: Vec<Value>) -> Result<(), Reject> {
+        match self.route.soft_delete {
+            None => self.push(WriteKind::Delete, Expect::Any, key),
+            Some(flag) => {
+                key[flag] = Value::Bool(true);
+                let ends_at_ms = self.ends_at_ms(&Row::new())?;
+                self.push_until(WriteKind::Upsert, Expect::Any, key, ends_at_ms);
+            }
         }
         Ok(())
     }
@@ -325,7 +339,7 @@ impl RoutePlan<'_> {
         match &self.route.apply {
             Apply::Mirror if !self.route.moves => {
                 let old = self.keys_only(key, RejectClass::MissingKey)?;
-                self.push(WriteKind::Delete, Expect::Any, old);
+                self.remove(old)?;
             }
             Apply::Mirror | Apply::Events { .. } => {}
         }
@@ -422,3 +436,5 @@ fn fitted(route: &Route, column: &RouteColumn, value: &Value) -> Result<Value, R
 mod tests;
 #[cfg(test)]
 mod bench_tests;
+#[cfg(test)]
+mod soft_delete_tests;

@@ -184,9 +184,9 @@ impl Consumer {
         topics
     }
 
-    /// The routes as they are resolved, in the order of the file.
+    /// The routes of business events as they are resolved, in the order of the file.
     pub fn specs(&self, source: &Source) -> Vec<RouteSpec> {
-        self.routes.iter().map(|route| route.spec(&source.debezium)).collect()
+        self.routes.iter().map(|route| route.events(&source.debezium)).collect()
     }
 }
 
@@ -218,14 +218,11 @@ fn check(config: &Config, problems: &mut Vec<String>) {
             let place = format!("{name}.routes, {} → {}", route.topic, route.table);
             problems.extend(route.problems().into_iter().map(|problem| format!("{place}: {problem}")));
         }
-        let events = |route: &&Route| route.soft_delete.is_some() != (name == "consumer");
-        for route in consumer.routes.iter().filter(events) {
+        let lacks_flag = |route: &&Route| route.soft_delete.is_none() && name == "consumer";
+        for route in consumer.routes.iter().filter(lacks_flag) {
             problems.push(format!(
-                "{name}.routes, {} → {}: `soft_delete` is what business events need, and what a mirrored table has \
-                 not: {}",
-                route.topic,
-                route.table,
-                if name == "consumer" { "name the flag column" } else { "remove it" }
+                "{name}.routes, {} → {}: business events need a `soft_delete`: name the flag column",
+                route.topic, route.table,
             ));
         }
         for route in consumer.routes.iter().filter(|route| name == "cdcconsumer" && route.modified_at.is_some()) {

@@ -10,8 +10,9 @@ use crate::plan::convert::{Fit, fit};
 use crate::plan::feed::{Feed, beside};
 use crate::plan::route::{Apply, Route, RouteColumn, RouteSpec, Routes, TargetTable, Topic};
 use crate::plan::source;
+use crate::plan::ttl::TtlSpec;
 use crate::row::wire::Wire;
-use crate::row::{Column, Field, Format, Kind, Shape, Unmapped};
+use crate::row::{Column, Field, Format, Kind, Shape, Unmapped, Value};
 
 impl Routes {
     /// Resolves every route against the tables it names. Returns all problems at once, each with its mend.
@@ -69,8 +70,21 @@ impl Routes {
             let of_key = key.iter().filter_map(|at| columns[*at].feed.field());
             set_keys(spec, shape, of_key.chain(asked), problems);
         }
-        let (name, apply, reselect) = (table.name.clone(), spec.apply.clone(), spec.reselect.clone());
-        let route = Route { topic: spec.topic.clone(), table: name, columns, key, moves, filter, ttl, reselect, apply };
+        let flag = spec.soft_delete.as_ref();
+        let soft_delete = flag.and_then(|flag| columns.iter().position(|column| column.name == *flag));
+        let route = Route {
+            topic: spec.topic.clone(),
+            table: table.name.clone(),
+            columns,
+            key,
+            moves,
+            filter,
+            ttl,
+            consistency: spec.consistency,
+            soft_delete,
+            reselect: spec.reselect.clone(),
+            apply: spec.apply.clone(),
+        };
         if moves && spec.format == Format::Flat {
             problems.push(
                 "its rows move when a column of the target's key changes, and flattened records have no image before \
@@ -155,6 +169,7 @@ fn check_spec(spec: &RouteSpec, table: &TargetTable, problems: &mut Vec<String>)
             ));
         }
     }
+    check_soft_delete(spec, table, &named, problems);
     if let Apply::Events { soft_delete, modified_at } = &spec.apply {
         if !has(soft_delete) {
             let name = &table.name;
@@ -253,6 +268,39 @@ fn name_of<'a>(column: &RouteColumn, shape: &'a Shape) -> Option<&'a str> {
     column.feed.field().map(|at| shape.fields[at].name.as_str())
 }
 
+/// The flag of a mirrored table: a boolean of its own, for rows whose deletes need nothing but their key.
+fn check_soft_delete(spec: &RouteSpec, table: &TargetTable, named: &BTreeSet<&String>, problems: &mut Vec<String>) {
+    let Some(flag) = &spec.soft_delete else { return };
+    let place = format!("`soft_delete`, column \"{flag}\" of \"{}\"", table.name);
+    match table.columns.iter().find(|column| column.name == *flag) {
+        None => problems.push(format!("{place}: the table has no such column: add it or correct `soft_delete`")),
+        Some(column) if column.kind != Kind::Bool => {
+            problems.push(format!("{place} is {}: a flag is boolean", column.kind));
+        }
+        Some(_) if table.key.contains(flag) => {
+            problems.push(format!("{place} is in the primary key, and would make another row of it"));
+        }
+        Some(_) => {}
+    }
+    if named.contains(flag) || spec.is_left_alone(flag) {
+        problems.push(format!("{place} is in `columns` or `drop` too: it is fed by deletes alone, take it out there"));
+    }
+    if !spec.conditions.is_empty() {
+        problems.push(
+            "`soft_delete` and `where`: the delete of a row does not say whether the row was in the table at all; give \
+             one of them"
+                .into(),
+        );
+    }
+    if matches!(spec.ttl, Some(TtlSpec::Column(_))) {
+        problems.push(
+            "`soft_delete` and the column of `ttl`: the delete of a row does not bring that column; give a time, or one \
+             of them"
+                .into(),
+        );
+    }
+}
+
 /// What was found to feed a target column.
 enum Found<'a> {
     Field(Field),
@@ -270,6 +318,10 @@ fn found<'a>(
     column: &'a Column,
     shape: &mut Shape,
 ) -> Result<Found<'a>, String> {
+    if spec.soft_delete.as_ref() == Some(&column.name) {
+        // An upsert says that the row is there.
+        return Ok(Found::Beside(Feed::Constant(Value::Bool(false))));
+    }
     match (spec.source_of(&column.name), spec.fed.get(&column.name)) {
         (None, Some(fed)) => beside(spec, table, column, fed, shape).map(Found::Beside),
         (None, None) => Ok(Found::Nothing),

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize;
+
 use crate::plan::convert::Policy;
 use crate::plan::feed::{Feed, FeedSpec};
 use crate::plan::filter::Filter;
@@ -27,6 +29,9 @@ pub struct RouteSpec {
     pub conditions: Vec<String>,
     /// When rows end by themselves.
     pub ttl: Option<TtlSpec>,
+    pub consistency: Consistency,
+    /// The boolean target column that a delete of the source sets instead of deleting. Mirrored tables only.
+    pub soft_delete: Option<String>,
     /// Target column → what becomes of values that it cannot hold, where that is not to reject them.
     pub policies: BTreeMap<String, Policy>,
     pub format: Format,
@@ -51,6 +56,21 @@ pub struct RouteSpec {
     pub apply: Apply,
 }
 
+/// How many replicas have a write before it counts as durable, under CQL's names. For sinks that have replicas.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum Consistency {
+    #[default]
+    LocalQuorum,
+    Quorum,
+    EachQuorum,
+    All,
+    LocalOne,
+    One,
+    Two,
+    Three,
+}
+
 /// What a TRUNCATE of the source does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnTruncate {
@@ -73,6 +93,8 @@ impl RouteSpec {
             dropped: Vec::new(),
             conditions: Vec::new(),
             ttl: None,
+            consistency: Consistency::LocalQuorum,
+            soft_delete: None,
             policies: BTreeMap::new(),
             format: Format::Envelope,
             modes: Modes::default(),
@@ -147,6 +169,9 @@ pub struct Route {
     pub filter: Filter,
     /// When rows end by themselves.
     pub ttl: Option<Ttl>,
+    pub consistency: Consistency,
+    /// The column that a delete of the source sets instead of deleting: index into `columns`.
+    pub soft_delete: Option<usize>,
     /// The source table, when columns that a moved row lacks can be read from it.
     pub reselect: Option<String>,
     pub apply: Apply,

@@ -32,7 +32,7 @@ use self::group::Item;
 use self::statement::{BoundRow, PreparedRoute, delete_cql, insert_cql, put_partition_key, token, version_of};
 use self::types::encode::Misfit;
 use crate::change::{Reject, RejectClass};
-use crate::plan::route::{Apply, Route, Routes};
+use crate::plan::route::{Apply, Consistency, Route, Routes};
 use crate::plan::ttl::Ttl;
 use crate::plan::write::{Batch, Expect, Rejected, Write, WriteKind};
 use crate::record::TopicPartition;
@@ -72,8 +72,11 @@ impl Cluster {
                 route.name()
             )));
         }
-        let insert = self.prepare(insert_cql(&self.keyspace, route)).await?;
-        let delete = self.prepare(delete_cql(&self.keyspace, route)).await?;
+        let mut insert = self.prepare(insert_cql(&self.keyspace, route)).await?;
+        let mut delete = self.prepare(delete_cql(&self.keyspace, route)).await?;
+        for statement in [&mut insert, &mut delete] {
+            statement.set_consistency(consistency(route.consistency));
+        }
         for (column, marker) in route.columns.iter().zip(insert.get_variable_col_specs().iter()) {
             if types::kind::kind_of_value(marker.typ()).as_ref() != Ok(&column.kind) {
                 return Err(Failure::Stop(format!(
@@ -101,7 +104,7 @@ impl Sink for Cassandra {
         Ok(Opened { state: (), next_offset: start_offset })
     }
 
-    /// Durable once LOCAL_QUORUM has acknowledged every row. Rows that can be seen not to fit are rejected before
+    /// Durable once as many replicas as the route's consistency asks for have acknowledged every row. Rows that can be seen not to fit are rejected before
     /// anything is sent.
     async fn write(&self, _partition: &mut (), batch: &Batch) -> Outcome {
         let rows = match self.bind(batch) {
@@ -226,7 +229,8 @@ impl Cassandra {
         }
         let state = self.cluster.session.get_cluster_state();
         let strategy = state.get_keyspace(&*self.cluster.keyspace).map(|keyspace| &keyspace.strategy);
-        let mut sets: HashMap<Vec<u128>, u32> = HashMap::new();
+        // A request has one consistency.
+        let mut sets: HashMap<(Consistency, Vec<u128>), u32> = HashMap::new();
         let mut start = 0;
         let items: Vec<Item<'_>> = rows
             .iter()
@@ -241,7 +245,8 @@ impl Cassandra {
                 });
                 nodes.sort_unstable();
                 let next = u32::try_from(sets.len()).unwrap_or(u32::MAX);
-                let replicas = (!nodes.is_empty()).then(|| *sets.entry(nodes).or_insert(next));
+                let consistency = row.prepared.route.consistency;
+                let replicas = (!nodes.is_empty()).then(|| *sets.entry((consistency, nodes)).or_insert(next));
                 let bytes = types::row_bytes(&row.prepared.route, &batch.writes[row.write]);
                 Item { partition: (row.route, key), replicas, bytes }
             })
@@ -317,7 +322,7 @@ impl Cassandra {
         Ok(self.cluster.expect_agreement().await?)
     }
 
-    /// One request. `Ok` when LOCAL_QUORUM has it, or when the batch has failed already and it was not sent.
+    /// One request. `Ok` when enough replicas have it, or when the batch has failed already and it was not sent.
     async fn send(&self, rows: &[BoundRow<'_>], group: &[usize], halt: &AtomicBool) -> Result<(), ExecutionError> {
         let _permit = self.cluster.permit().await;
         if halt.load(Ordering::Relaxed) {
@@ -333,6 +338,7 @@ impl Cassandra {
                 // again.
                 let mut request = CqlBatch::new_with_statements(BatchType::Unlogged, statements);
                 request.set_is_idempotent(true);
+                request.set_consistency(consistency(rows[several[0]].prepared.route.consistency));
                 let values: Vec<&BoundRow<'_>> = several.iter().map(|at| &rows[*at]).collect();
                 session.batch(&request, values).await?
             }
@@ -354,6 +360,19 @@ fn lasting(write: &Write, version: i64, now_ms: i64) -> Result<(WriteKind, i64, 
                 format!("the row ends later than Cassandra can say: in more than {TTL_SECONDS_MAX} s (20 years)");
             Err(Reject::new(RejectClass::OutOfRange, text))
         }
+    }
+}
+
+fn consistency(of_route: Consistency) -> scylla::statement::Consistency {
+    match of_route {
+        Consistency::LocalQuorum => scylla::statement::Consistency::LocalQuorum,
+        Consistency::Quorum => scylla::statement::Consistency::Quorum,
+        Consistency::EachQuorum => scylla::statement::Consistency::EachQuorum,
+        Consistency::All => scylla::statement::Consistency::All,
+        Consistency::LocalOne => scylla::statement::Consistency::LocalOne,
+        Consistency::One => scylla::statement::Consistency::One,
+        Consistency::Two => scylla::statement::Consistency::Two,
+        Consistency::Three => scylla::statement::Consistency::Three,
     }
 }
 

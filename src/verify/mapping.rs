@@ -24,6 +24,8 @@ pub struct Mapping {
     /// The route's `where`, and for each field of its topic that it asks for the source's column.
     filter: Filter,
     asked: Vec<(usize, usize)>,
+    /// The column that says that the source has deleted the row.
+    soft_delete: Option<usize>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -122,6 +124,7 @@ impl Mapping {
                 source_key,
                 filter: route.filter.clone(),
                 asked,
+                soft_delete: route.soft_delete,
             }),
             None => {
                 let name = route.name();
@@ -177,6 +180,11 @@ impl Mapping {
         let mut row = vec![Value::Absent; fields];
         self.asked.iter().for_each(|(field, at)| row[*field] = source[*at].clone());
         !self.filter.kept_out(&row)
+    }
+
+    /// Whether a target row is kept though its source row is gone.
+    pub fn is_soft_deleted(&self, target: &[Value]) -> bool {
+        self.soft_delete.is_some_and(|at| target[at] == Value::Bool(true))
     }
 
     /// Whether a target row is what its source row asks for.

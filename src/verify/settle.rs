@@ -99,6 +99,7 @@ fn judge_target(
         (_, Some(source)) if target.is_some_and(|target| mapping.is_equal(source, target)) => Judged::Resolved,
         (_, Some(source)) => Judged::Moved(Candidate::Source { before: source.clone() }),
         (None, None) => Judged::Resolved,
+        (Some(target), None) if mapping.is_soft_deleted(target) => Judged::Resolved,
         (Some(_), None) if source == before.as_ref() => Judged::Differs(DifferenceKind::Extra),
         (Some(_), None) => Judged::Moved(Candidate::Target { key, before: source.cloned() }),
     }

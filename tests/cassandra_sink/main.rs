@@ -7,6 +7,7 @@
 mod live;
 mod rows;
 mod expiry;
+mod consistency;
 mod refusals;
 mod types;
 mod nested;

@@ -207,7 +207,7 @@ mod tests {
         "#);
         insta::assert_snapshot!(told(&FILE.replace(", soft_delete = \"is_deleted\"", ""), &[], &["limits.held_bytes_max=0"]), @r"
         limits.held_bytes_max = 0: nothing could ever be taken; give at least 1
-        consumer.routes, users → users: `soft_delete` is what business events need, and what a mirrored table has not: name the flag column
+        consumer.routes, users → users: business events need a `soft_delete`: name the flag column
         ");
         insta::assert_snapshot!(told(&FILE.replace(", soft_delete", ", source_table = \"public.users\", soft_delete"), &[], &[]), @"consumer.routes, users → users: `source_table` is for mirrored tables, and events come from none: remove it");
     }

@@ -6,7 +6,7 @@ use serde::Deserialize;
 
 use crate::ops::config::columns::Column;
 use crate::ops::config::ttl::Ttl;
-use crate::plan::route::{Apply, OnTruncate, RouteSpec};
+use crate::plan::route::{Apply, Consistency, OnTruncate, RouteSpec};
 use crate::row::wire::{BinaryMode, DecimalMode, HstoreMode, IntervalMode, Modes, TimeMode};
 use crate::row::{Format, UNAVAILABLE_DEFAULT, Unmapped};
 
@@ -32,7 +32,9 @@ pub struct Route {
     pub conditions: Vec<String>,
     /// Changes only: when rows end by themselves, `30d` after the record's time or when a column of theirs says.
     pub ttl: Option<Ttl>,
-    /// Business events only: the flag column that DELETE sets.
+    /// Changes only: how many replicas have a write before it counts, under CQL's names. LOCAL_QUORUM when it is not given.
+    pub consistency: Option<Consistency>,
+    /// The flag column that a delete sets instead of deleting. Business events need one.
     pub soft_delete: Option<String>,
     /// Business events only: the target's column that says when a row was modified, by which events that are produced
     /// again (`cdcconsumer dead-letters redrive --reproduce`) are kept from going over a newer row.
@@ -99,7 +101,21 @@ pub struct Debezium {
 }
 
 impl Route {
-    /// What the route means. `connector` is the settings that stand where the route has none of its own.
+    /// What a route of business events means.
+    pub fn events(&self, connector: &Debezium) -> RouteSpec {
+        RouteSpec {
+            format: Format::Event,
+            unmapped: Unmapped::Ignore,
+            apply: Apply::Events {
+                soft_delete: self.soft_delete.clone().unwrap_or_default(),
+                modified_at: self.modified_at.clone(),
+            },
+            soft_delete: None,
+            ..self.spec(connector)
+        }
+    }
+
+    /// What a route of changes means. `connector` is the settings that stand where the route has none of its own.
     pub fn spec(&self, connector: &Debezium) -> RouteSpec {
         let key: Vec<&str> = self.source_key.iter().map(String::as_str).collect();
         let named = |(target, column): (&String, &Column)| Some((target.clone(), column.from()?.to_string()));
@@ -113,12 +129,13 @@ impl Route {
             dropped: self.drop.clone(),
             conditions: self.conditions.clone(),
             ttl: self.ttl.as_ref().map(Ttl::spec),
+            consistency: self.consistency.unwrap_or_default(),
             policies: self.columns.iter().filter_map(allowed).collect(),
-            format: match (&self.soft_delete, self.format) {
-                (Some(_), _) => Format::Event,
-                (None, Some(ChangeFormat::Flat)) => Format::Flat,
-                (None, Some(ChangeFormat::Envelope) | None) => Format::Envelope,
+            format: match self.format {
+                Some(ChangeFormat::Flat) => Format::Flat,
+                Some(ChangeFormat::Envelope) | None => Format::Envelope,
             },
+            soft_delete: self.soft_delete.clone(),
             modes: debezium.modes(),
             types: self.types.clone(),
             schemas: debezium.schemas.unwrap_or_default(),
@@ -127,7 +144,6 @@ impl Route {
                 TruncatePolicy::Ignore => OnTruncate::Ignore,
             },
             unmapped: match self.unmapped {
-                _ if self.soft_delete.is_some() => Unmapped::Ignore,
                 UnmappedPolicy::Ignore => Unmapped::Ignore,
                 UnmappedPolicy::Warn => Unmapped::Warn { except },
                 UnmappedPolicy::Stop => Unmapped::Stop { except },
@@ -135,10 +151,6 @@ impl Route {
             unavailable: debezium.unavailable_value_placeholder.unwrap_or_else(|| UNAVAILABLE_DEFAULT.into()),
             signal_table: debezium.signal_data_collection.as_deref().and_then(schema_and_table),
             replaces_null: debezium.replace_null_with_default.unwrap_or(true),
-            apply: match &self.soft_delete {
-                Some(column) => Apply::Events { soft_delete: column.clone(), modified_at: self.modified_at.clone() },
-                None => Apply::Mirror,
-            },
             ..RouteSpec::new(&self.topic, &self.table, &key)
         }
     }
@@ -165,6 +177,7 @@ impl Route {
             ("ignore", !self.ignore.is_empty()),
             ("where", !self.conditions.is_empty()),
             ("ttl", self.ttl.is_some()),
+            ("consistency", self.consistency.is_some()),
         ];
         given.into_iter().filter(|(_, given)| *given).map(|(setting, _)| setting)
     }
@@ -247,6 +260,7 @@ mod tests {
         let told = |text: &str| read(&format!("{ROUTE}{text}")).expect_err("it is wrong");
         insta::assert_snapshot!(told("columns = { a = { form = \"b\" } }"), @"unknown field `form`, expected one of `from`, `constant`, `key`, `header`, `source`, `lossy`, `unrepresentable`");
         insta::assert_snapshot!(told("columns = { a = 1 }"), @r#"invalid type: integer `1`, expected a source column's name, or { from = "name", lossy = true, unrepresentable = "null" }"#);
+        insta::assert_snapshot!(told("consistency = \"QUORUMM\""), @"unknown variant `QUORUMM`, expected one of `LOCAL_QUORUM`, `QUORUM`, `EACH_QUORUM`, `ALL`, `LOCAL_ONE`, `ONE`, `TWO`, `THREE`");
         insta::assert_snapshot!(told("unmapped = \"fail\""), @"unknown variant `fail`, expected one of `ignore`, `warn`, `stop`");
         insta::assert_snapshot!(told("debezium = { decimal_handling_mode = \"exact\" }"), @"unknown variant `exact`, expected one of `precise`, `double`, `string`");
     }

@@ -33,6 +33,8 @@ fn route(key: &[Kind], kind: Kind) -> Route {
         moves: false,
         filter: Default::default(),
         ttl: None,
+        consistency: Default::default(),
+        soft_delete: None,
         reselect: None,
         apply: Apply::Mirror,
     }
