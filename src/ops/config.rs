@@ -7,6 +7,7 @@ pub mod columns;
 pub mod routes;
 pub mod ttl;
 pub mod load;
+mod nearest;
 
 use std::fmt;
 use std::time::Duration;

@@ -89,7 +89,7 @@ const CASES: [Case; 12] = [
         what: "a misspelt setting",
         change: |_, config| config.replace("bootstrap_servers", "bootstrap_server"),
         programs: &["consumer", "cdcconsumer"],
-        told: &["rowferry.toml line ", "bootstrap_server", "expected `bootstrap_servers`"],
+        told: &["rowferry.toml line ", "bootstrap_server", "did you mean `bootstrap_servers`?"],
     },
     Case {
         what: "no routes",

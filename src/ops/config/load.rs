@@ -4,6 +4,7 @@ use std::path::Path;
 
 use toml::{Table, Value};
 
+use crate::ops::config::nearest::{nearest, with_nearest};
 use crate::ops::config::{Config, ConfigError, check};
 
 /// The file that is read when `--config` names none.
@@ -79,7 +80,13 @@ fn parse(
         let found = OVERRIDES.iter().find(|(section, key, _)| variable_name(section, key) == path);
         match found {
             Some((section, key, shape)) => set(&mut table, section, key, *shape, &value, &variable, &mut problems),
-            None => problems.push(format!("{variable} in the environment names no setting: unset it or correct it")),
+            None => {
+                let known: Vec<String> =
+                    OVERRIDES.iter().map(|(section, key, _)| variable_name(section, key)).collect();
+                let meant = nearest(path, known.iter().map(String::as_str));
+                let meant = meant.map_or(String::new(), |name| format!(" (did you mean ROWFERRY_{name}?)"));
+                problems.push(format!("{variable} in the environment names no setting{meant}: unset it or correct it"));
+            }
         }
     }
     for flag in sets {
@@ -90,17 +97,25 @@ fn parse(
         });
         match setting {
             Some((section, key, shape, value)) => set(&mut table, section, key, shape, value, "--set", &mut problems),
-            None => problems.push(format!(
-                "--set {} names no setting: write section.key=value, as in --set kafka.bootstrap_servers=host:9092",
-                flag.split_once('=').map_or(flag.as_str(), |(path, _)| path)
-            )),
+            None => {
+                let path = flag.split_once('=').map_or(flag.as_str(), |(path, _)| path);
+                let known: Vec<String> = OVERRIDES.iter().map(|(section, key, _)| format!("{section}.{key}")).collect();
+                let meant = nearest(path, known.iter().map(String::as_str));
+                let meant = meant.map_or(String::new(), |name| format!(" (did you mean {name}?)"));
+                problems.push(format!(
+                    "--set {path} names no setting{meant}: write section.key=value, as in --set \
+                     kafka.bootstrap_servers=host:9092"
+                ));
+            }
         }
     }
     let config = if table == text.parse::<Table>().unwrap_or_default() {
         // Unchanged, so that an error can name the line.
         toml::from_str::<Config>(text).map_err(|error| in_file(name, text, &error))
     } else {
-        Value::Table(table).try_into::<Config>().map_err(|error| refused(format!("{name}: {}", error.message())))
+        Value::Table(table)
+            .try_into::<Config>()
+            .map_err(|error| refused(format!("{name}: {}", with_nearest(error.message()))))
     };
     match config {
         Ok(config) => {
@@ -153,7 +168,7 @@ fn set(
 fn in_file(name: &str, text: &str, error: &toml::de::Error) -> ConfigError {
     let line = error.span().map(|span| text[..span.start.min(text.len())].lines().count().max(1));
     let place = line.map_or_else(|| name.to_string(), |line| format!("{name} line {line}"));
-    refused(format!("{place}: {}", error.message().lines().next().unwrap_or_default()))
+    refused(format!("{place}: {}", with_nearest(error.message().lines().next().unwrap_or_default())))
 }
 
 fn refused(problem: String) -> ConfigError {
@@ -205,6 +220,12 @@ mod tests {
         limits.batch_records_max = "many" (--set): give a whole number
         --set nothing names no setting: write section.key=value, as in --set kafka.bootstrap_servers=host:9092
         "#);
+        insta::assert_snapshot!(told(&FILE.replace("source_key", "sourcekey"), &[("ROWFERRY_KAFKA_BOOTSTRAP_SERVER", "x")], &["limit.held_bytes_max=1"]), @"
+        ROWFERRY_KAFKA_BOOTSTRAP_SERVER in the environment names no setting (did you mean ROWFERRY_KAFKA_BOOTSTRAP_SERVERS?): unset it or correct it
+        --set limit.held_bytes_max names no setting (did you mean limits.held_bytes_max?): write section.key=value, as in --set kafka.bootstrap_servers=host:9092
+        rowferry.toml line 8: unknown field `sourcekey`, did you mean `source_key`?
+        ");
+        insta::assert_snapshot!(told(&FILE.replace("[kafka]", "[kafak]"), &[], &[]), @"rowferry.toml line 2: unknown field `kafak`, did you mean `kafka`?");
         insta::assert_snapshot!(told(&FILE.replace(", soft_delete = \"is_deleted\"", ""), &[], &["limits.held_bytes_max=0"]), @r"
         limits.held_bytes_max = 0: nothing could ever be taken; give at least 1
         consumer.routes, users → users: business events need a `soft_delete`: name the flag column
