@@ -14,6 +14,7 @@ mod payload;
 mod envelope;
 mod flat;
 mod event;
+pub mod announced;
 #[cfg(test)]
 mod tests;
 #[cfg(test)]

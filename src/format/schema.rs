@@ -98,18 +98,25 @@ impl Block {
         let schema = notes.read(what, &owned, NodeSeed)?;
         let meaning = schema.meaning();
         let column = |node: &Node<'_>, name: &str| node.fields.iter().find(|field| field.field == name).map(Node::wire);
-        let rows: Vec<&Node<'_>> = match meaning {
-            Meaning::Envelope => {
-                schema.fields.iter().filter(|field| matches!(field.field.as_ref(), "after" | "before")).collect()
-            }
-            _ => vec![&schema],
-        };
+        let rows = schema.rows();
         let wire = |field: &Field| match &field.wire {
             Some(wire) if field.declared => Some(wire.clone()),
             _ => rows.iter().find_map(|row| column(row, &field.name)).flatten(),
         };
         Ok(Block { text: text.into(), meaning, wires: fields.iter().map(wire).collect() })
     }
+}
+
+/// A column's name, and its form where it is known.
+pub type Column = (String, Option<Wire>);
+
+/// Every column that a block announces, and what kind of record it does.
+pub fn columns(what: &str, text: &str) -> Result<(Meaning, Vec<Column>), Reject> {
+    let owned = text.into();
+    let schema = Notes::new(&owned).read(what, &owned, NodeSeed)?;
+    let row = schema.rows().into_iter().next();
+    let columns = row.into_iter().flat_map(|row| &row.fields);
+    Ok((schema.meaning(), columns.map(|column| (column.field.to_string(), column.wire())).collect()))
 }
 
 /// One node of a schema. Members that are not named here are passed over.
@@ -156,6 +163,16 @@ impl<'de> DeserializeSeed<'de> for NodeSeed {
 }
 
 impl Node<'_> {
+    /// The structs whose members are the columns.
+    fn rows(&self) -> Vec<&Self> {
+        match self.meaning() {
+            Meaning::Envelope => {
+                self.fields.iter().filter(|field| matches!(field.field.as_ref(), "after" | "before")).collect()
+            }
+            _ => vec![self],
+        }
+    }
+
     /// The name decides, for topics can be renamed and tables may have columns of any name.
     fn meaning(&self) -> Meaning {
         let name = self.name.as_deref().unwrap_or_default();

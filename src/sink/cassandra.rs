@@ -16,6 +16,7 @@ pub mod expiry;
 pub mod read;
 pub mod gc_grace;
 pub mod describe;
+pub mod ddl;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};

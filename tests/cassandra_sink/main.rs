@@ -12,3 +12,4 @@ mod refusals;
 mod types;
 mod nested;
 mod rights;
+mod ddl;

@@ -12,13 +12,15 @@ async fn check(scenario: &Scenario) -> (i32, String) {
     (code, format!("{}{}", run.out(), run.log()))
 }
 
-async fn assert_told(what: &str, scenario: &Scenario, exit: i32, parts: &[&str]) {
+/// Runs it, and asserts how it ends and that it says all of this.
+pub async fn assert_told(what: &str, scenario: &Scenario, exit: i32, parts: &[&str]) {
     let (code, told) = check(scenario).await;
     let missing: Vec<&&str> = parts.iter().filter(|part| !told.contains(**part)).collect();
     assert!(code == exit && missing.is_empty(), "{what}: exit {code}, not told: {missing:?}, in:\n{told}");
 }
 
-const KEPT_A_WEEK: [(&str, &str); 3] =
+/// Settings of a topic of which there is nothing to say.
+pub const KEPT_A_WEEK: [(&str, &str); 3] =
     [("cleanup.policy", "delete"), ("retention.ms", "604800000"), ("max.message.bytes", "12582912")];
 
 /// 15 s. Shown in full, and nothing anywhere is changed: no commit, no dead letter, no row.

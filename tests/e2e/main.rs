@@ -35,3 +35,4 @@ mod waits;
 mod frozen;
 mod kills;
 mod check;
+mod ddl;

@@ -191,7 +191,7 @@ fn is_same(compared: Compared, found: Option<&str>, expected: Option<&str>) -> b
 
 /// A value of Cassandra in the form of the SQL in `columns`: dates in days, times in nanoseconds and timestamps in
 /// milliseconds, all since the epoch or midnight.
-fn cql_text(value: &CqlValue) -> String {
+pub fn cql_text(value: &CqlValue) -> String {
     let listed = |values: &[CqlValue]| format!("[{}]", values.iter().map(cql_text).collect::<Vec<_>>().join(","));
     let or_null = |value: &Option<CqlValue>| value.as_ref().map_or("null".into(), cql_text);
     match value {

@@ -1,6 +1,7 @@
 //! `cdcconsumer`: Debezium's changes from Kafka into Cassandra, and the commands that an operator needs beside it.
 
 mod check;
+mod ddl;
 mod dead_letters;
 mod verify;
 
@@ -34,6 +35,7 @@ use tokio::sync::watch;
   cdcconsumer                                run until SIGTERM or Ctrl-C
   cdcconsumer --exit-when-caught-up          apply what is there, then end with 0
   cdcconsumer check                          say what is wrong before it starts
+  cdcconsumer ddl | cqlsh                    create the keyspace and the tables of the routes
   cdcconsumer verify --within 2m             compare source and target row by row
   cdcconsumer dead-letters list --since 2h   what was refused, and why
   cdcconsumer --set sink.cassandra.keyspace=test"
@@ -55,6 +57,7 @@ struct Flags {
 #[derive(Debug, Subcommand)]
 enum Command {
     Check(check::Flags),
+    Ddl(ddl::Flags),
     Verify(verify::Flags),
     DeadLetters(dead_letters::Flags),
 }
@@ -88,6 +91,7 @@ async fn run(flags: Flags) -> anyhow::Result<Exit> {
     let ended = match &flags.command {
         None => start(&config, &flags, shutdown).await,
         Some(Command::Check(_)) => check::run(&config, shutdown).await.map(Ok),
+        Some(Command::Ddl(asked)) => ddl::run(&config, asked, shutdown).await.map(Ok),
         Some(Command::Verify(asked)) => verify::run(&config, asked, shutdown).await.map(Ok),
         Some(Command::DeadLetters(asked)) => dead_letters::run(&config, asked, shutdown).await.map(Ok),
     };

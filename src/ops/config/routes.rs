@@ -209,7 +209,8 @@ impl Debezium {
         }
     }
 
-    fn modes(&self) -> Modes {
+    /// How a connector with these settings writes its values.
+    pub fn modes(&self) -> Modes {
         Modes {
             decimal_handling_mode: self.decimal_handling_mode.unwrap_or_default(),
             time_precision_mode: self.time_precision_mode.unwrap_or_default(),
