@@ -24,6 +24,7 @@ mod path;
 mod source;
 mod states;
 mod zoo;
+mod views;
 mod versions;
 mod members;
 mod signals;
