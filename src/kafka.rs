@@ -1,5 +1,6 @@
 //! Kafka on both ends of the loop: records in, next offsets and dead letters out. It knows no sink and no format.
 
+pub mod access;
 pub mod poll;
 mod rebalance;
 mod partition;
@@ -19,12 +20,13 @@ use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::consumer::ConsumerContext;
 use rdkafka::error::KafkaError;
 
+use crate::kafka::access::Access;
 use crate::version::SavedError;
 
 /// How to consume: plain values, filled by the binary from its configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConsumerSettings {
-    pub bootstrap_servers: String,
+    pub access: Access,
     pub group_id: String,
     pub group_instance_id: Option<String>,
     pub topics: Vec<String>,
@@ -46,12 +48,25 @@ pub const LETTER_BYTES_MAX: i64 = 16 * 1024 * 1024;
 /// What a dead letter has beside its record: the headers that say where it comes from and why it was refused.
 pub const LETTER_HEADERS_BYTES: i64 = 4 * 1024;
 
-/// The group's session, and so the longest that a commit blocks when no coordinator answers (K5).
-const SESSION_TIMEOUT_MS: u32 = 10_000;
-/// What librdkafka reads ahead, beside what the partitions hold (K11).
-const PREFETCH_KBYTES_MAX: u32 = 2 * 1024;
-/// One fetch from one broker, which librdkafka holds in addition while it is parsed. A larger record still comes, alone.
-const FETCH_BYTES_MAX: u32 = 2 * 1024 * 1024;
+/// The settings of rule K1 to K7, the same for everyone who reads in the group.
+const GROUP_SETTINGS: [(&str, &str); 12] = [
+    ("enable.auto.commit", "false"),
+    ("enable.auto.offset.store", "false"),
+    ("auto.offset.reset", "error"),
+    ("isolation.level", "read_committed"),
+    ("partition.assignment.strategy", "cooperative-sticky"),
+    // The longest that a commit blocks when no coordinator answers (K5).
+    ("session.timeout.ms", "10000"),
+    ("heartbeat.interval.ms", "2000"),
+    ("enable.partition.eof", "true"),
+    // What librdkafka reads ahead, beside what the partitions hold (K11).
+    ("queued.max.messages.kbytes", "2048"),
+    // One fetch from one broker, held in addition while it is parsed. A larger record still comes, alone.
+    ("fetch.max.bytes", "2097152"),
+    // At its default of 1000 ms a full queue stalls the fetcher for a second at a time.
+    ("fetch.queue.backoff.ms", "10"),
+    ("statistics.interval.ms", "2000"),
+];
 
 /// The context of the clients beside the polling one: what they ask for says itself when it does not work, and their
 /// own complaints, one a second for every broker, would only repeat that Kafka is away.
@@ -59,6 +74,10 @@ const FETCH_BYTES_MAX: u32 = 2 * 1024 * 1024;
 pub struct Quiet;
 
 impl ClientContext for Quiet {
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(facility, "{message}");
+    }
+
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!("{error}: {reason}");
     }
@@ -66,36 +85,12 @@ impl ClientContext for Quiet {
 
 impl ConsumerContext for Quiet {}
 
-fn client(bootstrap_servers: &str) -> ClientConfig {
-    let mut config = ClientConfig::new();
-    config.set("bootstrap.servers", bootstrap_servers);
-    config.set("client.id", "rowferry");
-    // A broker that is away is said once by the status line; librdkafka would repeat it for every broker and try.
-    config.set_log_level(RDKafkaLogLevel::Critical);
-    config
-}
-
-/// The settings of rule K1 to K7, the same for everyone who reads in the group.
 fn group_client(settings: &ConsumerSettings) -> ClientConfig {
-    let mut config = client(&settings.bootstrap_servers);
+    let mut config = settings.access.client(&GROUP_SETTINGS);
     config.set("group.id", &settings.group_id);
     if let Some(id) = &settings.group_instance_id {
         config.set("group.instance.id", id);
     }
-    config
-        .set("enable.auto.commit", "false")
-        .set("enable.auto.offset.store", "false")
-        .set("auto.offset.reset", "error")
-        .set("isolation.level", "read_committed")
-        .set("partition.assignment.strategy", "cooperative-sticky")
-        .set("session.timeout.ms", SESSION_TIMEOUT_MS.to_string())
-        .set("heartbeat.interval.ms", "2000")
-        .set("enable.partition.eof", "true")
-        .set("queued.max.messages.kbytes", PREFETCH_KBYTES_MAX.to_string())
-        .set("fetch.max.bytes", FETCH_BYTES_MAX.to_string())
-        // At its default of 1000 ms a full queue stalls the fetcher for a second at a time.
-        .set("fetch.queue.backoff.ms", "10")
-        .set("statistics.interval.ms", "2000");
     config
 }
 

@@ -1,5 +1,6 @@
 //! The contract between the pipeline and a system that rows are written to.
 
+pub mod tls;
 pub mod cassandra;
 pub mod postgres;
 

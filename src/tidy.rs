@@ -10,7 +10,7 @@ const FUNCTION_LINES_MAX: usize = 70;
 
 /// Who may name whom. A module that is not in the list may be named by binaries only. `sink` alone is the contract,
 /// `sink::cassandra` and the like are systems, and see none of each other.
-const MAY_SEE: [(&str, &[&str]); 17] = [
+const MAY_SEE: [(&str, &[&str]); 18] = [
     ("record", &[]),
     ("row", &[]),
     ("change", &["row"]),
@@ -20,6 +20,7 @@ const MAY_SEE: [(&str, &[&str]); 17] = [
     ("watermark", &[]),
     ("retry", &[]),
     ("sink", &["record", "row", "change", "plan"]),
+    ("sink::tls", &[]),
     ("pipeline", &["record", "row", "change", "format", "plan", "version", "retry", "sink"]),
     ("sink::cassandra", &["record", "row", "change", "plan", "retry", "sink"]),
     ("sink::postgres", &["record", "row", "change", "plan", "retry", "sink"]),

@@ -180,6 +180,7 @@ async fn cassandra(keyspace: &str) -> Cluster {
         nodes: vec!["127.0.0.1:9042".into(), "127.0.0.2:9042".into(), "127.0.0.3:9042".into()],
         keyspace: keyspace.into(),
         login: None,
+        tls: None,
         in_flight_max: WRITES_IN_FLIGHT,
         request_timeout: Duration::from_secs(30),
         connect_timeout: Duration::from_secs(10),

@@ -59,6 +59,7 @@ async fn run(flags: Flags) -> anyhow::Result<Exit> {
         }
     };
     telemetry::start(&config.log)?;
+    config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     let shutdown = shutdown::watch_signals().context("signals cannot be watched")?;
     match start(&config, &flags, shutdown).await {
         Ok(ran) => ran,

@@ -11,6 +11,7 @@ use anyhow::{Context as _, bail};
 use bytes::Bytes;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, value_parser};
+use rowferry::kafka::access::Access;
 use rowferry::kafka::produce::{Outgoing, SendError, Sender, Ticket};
 use rowferry::ops::config::{self, ConfigError};
 use rowferry::ops::service::Exit;
@@ -113,9 +114,10 @@ async fn run(args: &Args) -> anyhow::Result<Exit> {
         }
     };
     telemetry::start(&config.log)?;
+    config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     let shutdown = shutdown::watch_signals().context("signals cannot be watched")?;
     let grace = config.limits.shutdown_grace();
-    match produce(args, &config.kafka.bootstrap_servers, shutdown, grace).await {
+    match produce(args, &config.kafka.access(), shutdown, grace).await {
         Ok(()) => Ok(Exit::Done),
         Err(error) if matches!(error.downcast_ref(), Some(SendError::Configuration(_))) => {
             tracing::error!("refused: {error:#}");
@@ -136,11 +138,11 @@ fn print_oracle(args: &Args) -> anyhow::Result<()> {
 
 async fn produce(
     args: &Args,
-    bootstrap_servers: &str,
+    access: &Access,
     mut shutdown: watch::Receiver<bool>,
     grace: Duration,
 ) -> anyhow::Result<()> {
-    let mut sender = Sender::new(bootstrap_servers)?;
+    let mut sender = Sender::new(access)?;
     let mut sent = Sent::new();
     let interrupted = tokio::select! {
         done = send_history(args, &mut sender, &mut sent) => done.map(|()| false)?,
@@ -161,7 +163,7 @@ async fn produce(
 
 /// Sends the whole history and returns when the brokers have it.
 async fn send_history(args: &Args, sender: &mut Sender, sent: &mut Sent) -> Result<(), SendError> {
-    sender.wait_for_topics(&[&args.users_topic, &args.orders_topic]).await;
+    sender.wait_for_topics(&[&args.users_topic, &args.orders_topic]).await?;
     *sent = Sent::new();
     let headers =
         [Header { name: SCHEMA_VERSION_HEADER.into(), value: Some(Bytes::from_static(SCHEMA_VERSION.as_bytes())) }];

@@ -1,43 +1,41 @@
 //! Dead letters out: the refused record as it came, with the reason in headers, acknowledged by the broker (K10).
 
-use std::time::Duration;
-
 use futures::future::FutureExt as _;
 use futures::stream::{FuturesUnordered, StreamExt as _};
-use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{Header as KafkaHeader, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use tokio::sync::mpsc;
 
-use crate::kafka::{LETTER_BYTES_MAX, Quiet, client};
+use crate::kafka::Quiet;
+use crate::kafka::access::{Access, sees_topic};
 use crate::pipeline::{DeadLetter, DeadLetterRequest};
+use crate::sink::Failure;
 
 /// Letters on their way at once.
 const IN_FLIGHT_MAX: usize = 256;
-/// What the producer buffers; one letter may be as large as the topic takes.
-const BUFFER_KBYTES_MAX: u32 = 32 * 1024;
+/// It waits out an outage of the brokers, however long.
+pub(super) const SETTINGS: [(&str, &str); 7] = [
+    ("acks", "all"),
+    ("partitioner", "murmur2_random"),
+    ("message.timeout.ms", "0"),
+    // One letter may be as large as the topic takes.
+    ("message.max.bytes", "16777216"),
+    ("queue.buffering.max.kbytes", "32768"),
+    // A broker refuses a batch as a whole: a letter that is too big must not take others with it.
+    ("batch.num.messages", "1"),
+    // How long a topic that is gone is still hoped for before its letters fail.
+    ("topic.metadata.propagation.max.ms", "5000"),
+];
 
-/// Whether the dead-letter topic is there. An error means that Kafka did not tell.
-pub fn topic_exists(bootstrap_servers: &str, topic: &str) -> KafkaResult<bool> {
-    let consumer: BaseConsumer<Quiet> = client(bootstrap_servers).create_with_context(Quiet)?;
-    let metadata = consumer.fetch_metadata(Some(topic), Duration::from_secs(5))?;
-    Ok(metadata.topics().iter().any(|found| found.name() == topic && found.error().is_none()))
+/// Whether the dead-letter topic is there. [`Failure::Retry`] means that Kafka did not tell.
+pub fn topic_exists(access: &Access, topic: &str) -> Result<bool, Failure> {
+    sees_topic(access, topic)
 }
 
-/// The producer of dead letters. It waits out an outage of the brokers, however long.
-pub fn producer(bootstrap_servers: &str) -> KafkaResult<FutureProducer<Quiet>> {
-    client(bootstrap_servers)
-        .set("acks", "all")
-        .set("partitioner", "murmur2_random")
-        .set("message.timeout.ms", "0")
-        .set("message.max.bytes", LETTER_BYTES_MAX.to_string())
-        .set("queue.buffering.max.kbytes", BUFFER_KBYTES_MAX.to_string())
-        // A broker refuses a batch as a whole: a letter that is too big must not take others with it.
-        .set("batch.num.messages", "1")
-        // How long a topic that is gone is still hoped for before its letters fail.
-        .set("topic.metadata.propagation.max.ms", "5000")
-        .create_with_context(Quiet)
+/// The producer of dead letters.
+pub fn producer(access: &Access) -> KafkaResult<FutureProducer<Quiet>> {
+    access.client(&SETTINGS).create_with_context(Quiet)
 }
 
 /// Sends letters until the last sender is gone. What cannot be sent as things stand is answered with the reason.

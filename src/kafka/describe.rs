@@ -7,14 +7,15 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
+use crate::kafka::Quiet;
+use crate::kafka::access::Access;
 use crate::kafka::partition::plain_offset;
 use crate::kafka::rebalance::metadata_of;
-use crate::kafka::{Quiet, client};
 
 /// Whom and what to ask.
 #[derive(Debug, Clone)]
 pub struct Asked {
-    pub bootstrap_servers: String,
+    pub access: Access,
     pub group_id: String,
     /// The topics that the group reads.
     pub topics: Vec<String>,
@@ -93,7 +94,7 @@ pub async fn describe(asked: &Asked) -> KafkaResult<Described> {
     let names: Vec<String> = asked.topics.iter().chain([&asked.dead_letter_topic]).cloned().collect();
     let blocking = asked.clone();
     let positions = tokio::task::spawn_blocking(move || positions(&blocking));
-    let (settings, positions) = tokio::join!(settings(&asked.bootstrap_servers, &names), positions);
+    let (settings, positions) = tokio::join!(settings(&asked.access, &names), positions);
     let (mut topics, group) = positions.map_err(|_| KafkaError::Canceled)??;
     // The settings of a topic that is not there are its error.
     for (topic, settings) in topics.iter_mut().zip(settings?) {
@@ -104,8 +105,8 @@ pub async fn describe(asked: &Asked) -> KafkaResult<Described> {
 }
 
 /// Whether the group has members now.
-pub fn members(bootstrap_servers: &str, group_id: &str) -> KafkaResult<usize> {
-    let consumer: BaseConsumer<Quiet> = client(bootstrap_servers).create_with_context(Quiet)?;
+pub fn members(access: &Access, group_id: &str) -> KafkaResult<usize> {
+    let consumer: BaseConsumer<Quiet> = access.client(&[]).create_with_context(Quiet)?;
     let groups = consumer.fetch_group_list(Some(group_id), REQUEST_TIMEOUT)?;
     Ok(groups.groups().iter().filter(|group| group.name() == group_id).map(|group| group.members().len()).sum())
 }
@@ -113,7 +114,7 @@ pub fn members(bootstrap_servers: &str, group_id: &str) -> KafkaResult<usize> {
 /// The topics with their partitions, offsets and commits, the dead-letter topic last, still without settings.
 fn positions(asked: &Asked) -> KafkaResult<(Vec<TopicFacts>, GroupFacts)> {
     let consumer: BaseConsumer<Quiet> =
-        client(&asked.bootstrap_servers).set("group.id", &asked.group_id).create_with_context(Quiet)?;
+        asked.access.client(&[]).set("group.id", &asked.group_id).create_with_context(Quiet)?;
     let mut topics = Vec::with_capacity(asked.topics.len() + 1);
     for name in asked.topics.iter().chain([&asked.dead_letter_topic]) {
         topics.push(topic(&consumer, name)?);
@@ -190,8 +191,8 @@ fn is_forbidden(error: &KafkaError) -> bool {
     )
 }
 
-async fn settings(bootstrap_servers: &str, names: &[String]) -> KafkaResult<Vec<Option<TopicSettings>>> {
-    let admin: AdminClient<Quiet> = client(bootstrap_servers).create_with_context(Quiet)?;
+async fn settings(access: &Access, names: &[String]) -> KafkaResult<Vec<Option<TopicSettings>>> {
+    let admin: AdminClient<Quiet> = access.client(&[]).create_with_context(Quiet)?;
     let topics: Vec<ResourceSpecifier<'_>> = names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
     let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT));
     let described = admin.describe_configs(&topics, &options).await?;

@@ -12,7 +12,8 @@ use rdkafka::message::{BorrowedMessage, Header as KafkaHeader, Headers as _, Mes
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::watch;
 
-use crate::kafka::{FETCH_BYTES_MAX, PREFETCH_KBYTES_MAX, Quiet, client};
+use crate::kafka::Quiet;
+use crate::kafka::access::Access;
 use crate::record::{Header, Record};
 
 /// The dead-letter topic, open for reading.
@@ -58,8 +59,9 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 impl LetterTopic {
     /// Opens the topic. `group_id` is what a principal is commonly granted to READ; the group is never joined.
-    pub fn open(bootstrap_servers: &str, group_id: &str, topic: &str) -> Result<LetterTopic, LettersError> {
-        let consumer = client(bootstrap_servers)
+    pub fn open(access: &Access, group_id: &str, topic: &str) -> Result<LetterTopic, LettersError> {
+        let consumer = access
+            .client(&[])
             .set("group.id", group_id)
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
@@ -67,8 +69,9 @@ impl LetterTopic {
             .set("auto.offset.reset", "earliest")
             .set("isolation.level", "read_committed")
             .set("enable.partition.eof", "true")
-            .set("queued.max.messages.kbytes", PREFETCH_KBYTES_MAX.to_string())
-            .set("fetch.max.bytes", FETCH_BYTES_MAX.to_string())
+            // What is read ahead, and one fetch beside it: the bound on the memory of a long topic.
+            .set("queued.max.messages.kbytes", "2048")
+            .set("fetch.max.bytes", "2097152")
             .set("fetch.queue.backoff.ms", "10")
             .create_with_context(Quiet)
             .map_err(LettersError::Client)?;

@@ -5,7 +5,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::producer::{FutureProducer, FutureRecord};
 
-use crate::kafka::{Quiet, client};
+use crate::kafka::Quiet;
+use crate::kafka::access::Access;
 
 const ANSWER_TIMEOUT_MS: &str = "5000";
 /// The broker's clock and ours may differ by this much, and its answer is still the same.
@@ -14,8 +15,9 @@ const CLOCKS_APART_MAX_MS: i64 = 24 * 3_600_000;
 /// Whether we may write to a topic that refuses records stamped more than `ahead_max_ms` ahead of its clock: the
 /// broker looks at rights before it looks at the record, so one from the far future tells without being stored.
 /// `None` when its answer says neither.
-pub async fn may_write(bootstrap_servers: &str, topic: &str, ahead_max_ms: i64) -> Option<bool> {
-    let producer: FutureProducer<Quiet> = client(bootstrap_servers)
+pub async fn may_write(access: &Access, topic: &str, ahead_max_ms: i64) -> Option<bool> {
+    let producer: FutureProducer<Quiet> = access
+        .client(&[])
         .set("acks", "all")
         .set("message.timeout.ms", ANSWER_TIMEOUT_MS)
         .set("retries", "0")

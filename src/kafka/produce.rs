@@ -9,15 +9,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use rdkafka::client::ClientContext;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use rdkafka::message::{Header as KafkaHeader, Message as _, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer};
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
 
+use crate::kafka::access::{self, Access};
 use crate::record::Header;
 use crate::retry::Backoff;
+use crate::sink::Failure;
 
 /// Sends records over one idempotent producer (P3). One sender belongs to one task.
 pub struct Sender {
@@ -41,7 +43,7 @@ pub type Ticket = u64;
 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SendError {
-    #[error("the Kafka client refuses its configuration: {0}")]
+    #[error("{0}")]
     Configuration(String),
     /// The record is not in Kafka and will not be. Nothing may be sent after it.
     #[error("Kafka refused a record for {topic}: {reason}")]
@@ -61,26 +63,34 @@ const METADATA_TIMEOUT: Duration = Duration::from_secs(2);
 
 impl Sender {
     /// Builds the client; no broker needs to be there. Called inside a tokio runtime.
-    pub fn new(bootstrap_servers: &str) -> Result<Sender, SendError> {
+    pub fn new(access: &Access) -> Result<Sender, SendError> {
         let shared = Arc::new(Shared::default());
-        let client: ThreadedProducer<Reports> = client_config(bootstrap_servers)
+        let bootstrap_servers = access.bootstrap_servers.clone();
+        let client: ThreadedProducer<Reports> = access
+            .client(&SETTINGS)
+            .set_log_level(RDKafkaLogLevel::Warning)
             .create_with_context(Reports { shared: shared.clone() })
-            .map_err(|error| SendError::Configuration(error.to_string()))?;
-        let watch = tokio::spawn(watch(shared.clone(), bootstrap_servers.to_owned()));
-        Ok(Sender { client, shared, bootstrap_servers: bootstrap_servers.to_owned(), watch })
+            .map_err(|error| SendError::Configuration(access.told(&error)))?;
+        let watch = tokio::spawn(watch(shared.clone(), bootstrap_servers.clone()));
+        Ok(Sender { client, shared, bootstrap_servers, watch })
     }
 
-    /// Returns when the brokers answer and have all of these topics. Waits for ever, with backoff.
-    pub async fn wait_for_topics(&self, topics: &[&str]) {
+    /// Returns when the brokers answer and have all of these topics. Waits for ever, with backoff, unless they refuse
+    /// us for good.
+    pub async fn wait_for_topics(&self, topics: &[&str]) -> Result<(), SendError> {
         let mut backoff = Backoff::new();
         let mut said = None;
         while let Some(missing) = self.missing(topics).await {
+            if let Some(why) = self.shared.window().unwelcome.take() {
+                return Err(SendError::Configuration(why));
+            }
             if said.as_ref() != Some(&missing) {
                 tracing::warn!(bootstrap_servers = self.bootstrap_servers, "waiting for Kafka: {missing}");
             }
             said = Some(missing);
             tokio::time::sleep(backoff.next_delay(rand::random())).await;
         }
+        Ok(())
     }
 
     /// Hands the record to the client, and waits only while the window is full. `Ok` is not delivery: see
@@ -138,28 +148,24 @@ impl Drop for Sender {
     }
 }
 
-fn client_config(bootstrap_servers: &str) -> ClientConfig {
-    let mut config = ClientConfig::new();
-    config
-        .set("bootstrap.servers", bootstrap_servers)
-        .set("enable.idempotence", "true")
-        .set("acks", "all")
-        .set("partitioner", "murmur2_random")
-        // Never: an outage is ridden out, however long it is.
-        .set("message.timeout.ms", "0")
-        .set("linger.ms", "5")
-        .set("compression.type", "zstd")
-        // The window is the bound; these stand above it, so that the client's own queue is never what is full.
-        .set("queue.buffering.max.messages", (2 * IN_FLIGHT_RECORDS_MAX).to_string())
-        .set("queue.buffering.max.kbytes", (4 * IN_FLIGHT_BYTES_MAX / 1024).to_string())
-        .set("message.max.bytes", "16777216")
-        .set("retry.backoff.ms", "100")
-        .set("retry.backoff.max.ms", "10000")
-        .set("reconnect.backoff.ms", "100")
-        .set("reconnect.backoff.max.ms", "10000")
-        .set_log_level(RDKafkaLogLevel::Warning);
-    config
-}
+pub(super) const SETTINGS: [(&str, &str); 13] = [
+    ("enable.idempotence", "true"),
+    ("acks", "all"),
+    ("partitioner", "murmur2_random"),
+    // Never: an outage is ridden out, however long it is.
+    ("message.timeout.ms", "0"),
+    ("linger.ms", "5"),
+    ("compression.type", "zstd"),
+    // The window is the bound; these are twice and four times as much, so that the client's own queue is never what
+    // is full.
+    ("queue.buffering.max.messages", "20000"),
+    ("queue.buffering.max.kbytes", "131072"),
+    ("message.max.bytes", "16777216"),
+    ("retry.backoff.ms", "100"),
+    ("retry.backoff.max.ms", "10000"),
+    ("reconnect.backoff.ms", "100"),
+    ("reconnect.backoff.max.ms", "10000"),
+];
 
 impl<'a> Outgoing<'a> {
     fn bytes(self) -> usize {
@@ -250,7 +256,11 @@ impl ClientContext for Reports {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.shared.window().complaint = Some(format!("{error}: {reason}"));
+        let mut window = self.shared.window();
+        if let Some(Failure::Stop(why)) = access::judge(&error, reason) {
+            window.unwelcome = Some(why);
+        }
+        window.complaint = Some(format!("{error}: {reason}"));
     }
 }
 
@@ -320,6 +330,8 @@ struct Window {
     refused: Option<SendError>,
     /// The client's last complaint, for whoever waits.
     complaint: Option<String>,
+    /// Why the brokers, or TLS on the way to them, refuse us for good.
+    unwelcome: Option<String>,
 }
 
 struct Sent {
@@ -374,6 +386,7 @@ impl Window {
 mod tests {
     use std::time::Instant;
 
+    use rdkafka::config::ClientConfig;
     use rdkafka::consumer::{BaseConsumer, Consumer as _};
     use rdkafka::mocking::MockCluster;
     use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
@@ -424,8 +437,8 @@ mod tests {
     async fn an_outage_delays_records_and_neither_loses_nor_repeats_nor_reorders_them() {
         let cluster = MockCluster::new(1).expect("a mock cluster");
         cluster.create_topic("numbers", 1, 1).expect("a topic");
-        let mut sender = Sender::new(&cluster.bootstrap_servers()).expect("a sender");
-        sender.wait_for_topics(&["numbers"]).await;
+        let mut sender = Sender::new(&Access::new(&cluster.bootstrap_servers())).expect("a sender");
+        sender.wait_for_topics(&["numbers"]).await.expect("it is welcome");
         for number in 0..300 {
             match number {
                 100 => cluster.broker_down(1).expect("down"),
@@ -462,18 +475,18 @@ mod tests {
     #[tokio::test]
     async fn a_topic_that_is_missing_is_waited_for() {
         let cluster = MockCluster::new(1).expect("a mock cluster");
-        let sender = Sender::new(&cluster.bootstrap_servers()).expect("a sender");
+        let sender = Sender::new(&Access::new(&cluster.bootstrap_servers())).expect("a sender");
         let soon = tokio::time::timeout(Duration::from_secs(1), sender.wait_for_topics(&["numbers"]));
         assert!(soon.await.is_err());
         cluster.create_topic("numbers", 1, 1).expect("a topic");
-        sender.wait_for_topics(&["numbers"]).await;
+        sender.wait_for_topics(&["numbers"]).await.expect("it is welcome");
     }
 
     #[tokio::test]
     async fn a_refused_record_is_the_end() {
         let cluster = MockCluster::new(1).expect("a mock cluster");
         cluster.create_topic("numbers", 1, 1).expect("a topic");
-        let mut sender = Sender::new(&cluster.bootstrap_servers()).expect("a sender");
+        let mut sender = Sender::new(&Access::new(&cluster.bootstrap_servers())).expect("a sender");
         let huge = vec![0; 17 << 20];
         let refused = sender.send(numbered(&huge)).await.expect_err("it is too large");
         assert_eq!(sender.send(numbered(b"1")).await, Err(refused.clone()));

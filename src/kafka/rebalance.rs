@@ -14,11 +14,12 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::runtime::Handle;
 
+use crate::kafka::access::judge;
 use crate::kafka::partition::{Partition, Start, plain_offset};
 use crate::kafka::{ConsumerSettings, lost_versions};
 use crate::pipeline::Pipeline;
 use crate::record::TopicPartition;
-use crate::sink::Sink;
+use crate::sink::{Failure, Sink};
 use crate::version::{Chain, SavedError};
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -34,6 +35,8 @@ pub struct Context<S> {
     owned: Mutex<Owned>,
     lag: Mutex<HashMap<TopicPartition, i64>>,
     away: Mutex<Option<Away>>,
+    /// What the last connection that was refused was refused for.
+    refusal: Mutex<Option<String>>,
 }
 
 /// Kafka is away: since when, and what the client says.
@@ -54,7 +57,15 @@ pub struct Owned {
 
 impl<S: Sink> Context<S> {
     pub fn new(settings: ConsumerSettings, pipeline: Arc<Pipeline<S>>, runtime: Handle) -> Self {
-        Context { settings, pipeline, runtime, owned: Mutex::default(), lag: Mutex::default(), away: Mutex::default() }
+        Context {
+            settings,
+            pipeline,
+            runtime,
+            owned: Mutex::default(),
+            lag: Mutex::default(),
+            away: Mutex::default(),
+            refusal: Mutex::default(),
+        }
     }
 
     pub fn owned(&self) -> MutexGuard<'_, Owned> {
@@ -288,9 +299,19 @@ impl<S: Sink> ClientContext for Context<S> {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
+        let mut refusal = self.refusal.lock().unwrap_or_else(PoisonError::into_inner);
         match error.rdkafka_error_code() {
-            Some(RDKafkaErrorCode::AllBrokersDown) => self.is_away("no broker answers".into()),
-            _ => tracing::debug!("{error}: {reason}"),
+            // One broker may refuse us while others serve, so a refusal is told when none does.
+            Some(RDKafkaErrorCode::AllBrokersDown) => {
+                let why = refusal.take().map_or_else(String::new, |why| format!(" ({why})"));
+                self.is_away(format!("no broker answers{why}"));
+            }
+            _ => {
+                tracing::debug!("{error}: {reason}");
+                if let Some(Failure::Stop(why)) = judge(&error, reason) {
+                    *refusal = Some(why);
+                }
+            }
         }
     }
 }

@@ -9,7 +9,8 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::kafka::{Quiet, client};
+use crate::kafka::Quiet;
+use crate::kafka::access::Access;
 use crate::record::{Header, Record};
 
 /// A partition to look into: its topic, its number, its first and its next offset.
@@ -31,7 +32,7 @@ const POLL_TIMEOUT: Duration = Duration::from_millis(100);
 /// Reads up to `records_max` of the newest records of each place. What does not come within `patience` is left out.
 /// Blocks its thread.
 pub fn newest(
-    bootstrap_servers: &str,
+    access: &Access,
     group_id: &str,
     places: &[Place],
     records_max: i64,
@@ -42,7 +43,8 @@ pub fn newest(
     for (topic, partition, begin, end) in places.iter().filter(|(_, _, begin, end)| begin < end) {
         from.add_partition_offset(topic, *partition, Offset::Offset((end - records_max).max(*begin)))?;
     }
-    let consumer: BaseConsumer<Quiet> = client(bootstrap_servers)
+    let consumer: BaseConsumer<Quiet> = access
+        .client(&[])
         .set("group.id", group_id)
         .set("enable.auto.commit", "false")
         .set("enable.auto.offset.store", "false")

@@ -8,7 +8,7 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::kafka::{ConsumerSettings, Quiet, client, group_client};
+use crate::kafka::{ConsumerSettings, Quiet, group_client};
 use crate::version::Chain;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
@@ -64,7 +64,7 @@ async fn refuse_compacted(settings: &ConsumerSettings) -> Result<(), Unready> {
         return Ok(());
     }
     let admin: AdminClient<Quiet> =
-        client(&settings.bootstrap_servers).create_with_context(Quiet).map_err(|error| not_yet("Kafka", &error))?;
+        settings.access.client(&[]).create_with_context(Quiet).map_err(|error| not_yet("Kafka", &error))?;
     let topics: Vec<ResourceSpecifier<'_>> =
         settings.uncompacted_topics.iter().map(|topic| ResourceSpecifier::Topic(topic)).collect();
     let options = AdminOptions::new().request_timeout(Some(REQUEST_TIMEOUT));

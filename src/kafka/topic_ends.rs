@@ -7,15 +7,16 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::KafkaResult;
 use tokio::sync::mpsc;
 
-use crate::kafka::{Quiet, client};
+use crate::kafka::Quiet;
+use crate::kafka::access::Access;
 use crate::pipeline::TopicEndsRequest;
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Answers until the last sender is gone. Blocks its thread. A request that Kafka does not answer is dropped, which
 /// tells the asker so.
-pub fn run(bootstrap_servers: &str, mut requests: mpsc::Receiver<TopicEndsRequest>) -> KafkaResult<()> {
-    let consumer: BaseConsumer<Quiet> = client(bootstrap_servers).create_with_context(Quiet)?;
+pub fn run(access: &Access, mut requests: mpsc::Receiver<TopicEndsRequest>) -> KafkaResult<()> {
+    let consumer: BaseConsumer<Quiet> = access.client(&[]).create_with_context(Quiet)?;
     while let Some(request) = requests.blocking_recv() {
         match ends(&consumer, &request.topic) {
             // Nobody listens when the asker's partition was revoked meanwhile.

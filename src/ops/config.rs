@@ -6,17 +6,26 @@
 pub mod columns;
 pub mod routes;
 pub mod ttl;
+mod properties;
+mod secrets;
+#[cfg(test)]
+mod secrets_tests;
 pub mod load;
 mod nearest;
 
 use std::fmt;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use serde::Deserialize;
 
+use crate::kafka::access::Access;
+use crate::ops::config::properties::Properties;
 use crate::ops::config::routes::{Debezium, Route};
 use crate::pipeline::breaker::BreakerLimits;
 use crate::plan::route::RouteSpec;
+use crate::sink::cassandra::tls::Tls;
+use crate::sink::postgres;
 
 /// Everything that can be configured.
 #[derive(Debug, Clone, Deserialize)]
@@ -42,6 +51,12 @@ pub struct Kafka {
     pub bootstrap_servers: String,
     #[serde(default = "dead_letter_topic")]
     pub dead_letter_topic: String,
+    /// For librdkafka, under its own names.
+    #[serde(default)]
+    pub properties: Properties,
+    /// The same, as paths of the files that hold the values. Once read, they are among the properties.
+    #[serde(default)]
+    pub properties_from_files: Properties,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -63,8 +78,13 @@ pub struct Sinks {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Postgres {
-    /// `postgres://user:password@host:port/database`
+    /// `postgres://user:password@host:port/database`. Once read, it is there and has the password.
+    #[serde(default)]
     pub url: Secret,
+    pub url_file: Option<PathBuf>,
+    /// For a url without one.
+    pub password: Option<Secret>,
+    pub password_file: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Deserialize)]
@@ -75,9 +95,23 @@ pub struct Cassandra {
     pub keyspace: String,
     pub user: Option<String>,
     pub password: Option<Secret>,
+    pub password_file: Option<PathBuf>,
+    pub tls: Option<CassandraTls>,
     /// Requests under way at once, over all partitions.
     #[serde(default = "in_flight_max")]
     pub in_flight_max: usize,
+}
+
+/// TLS with the nodes: without this section there is none.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CassandraTls {
+    pub ca_file: Option<PathBuf>,
+    pub cert_file: Option<PathBuf>,
+    pub key_file: Option<PathBuf>,
+    pub server_name: Option<String>,
+    #[serde(default)]
+    pub insecure_skip_verify: bool,
 }
 
 /// One of the two consuming binaries.
@@ -114,8 +148,7 @@ pub struct Log {
 }
 
 /// A value that is never printed.
-#[derive(Clone, PartialEq, Eq, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, Default, PartialEq, Eq)]
 pub struct Secret(String);
 
 /// Why the configuration is refused: every problem that was found, one a line.
@@ -174,6 +207,40 @@ impl Secret {
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("***")
+    }
+}
+
+impl Config {
+    /// What the configuration turns off of TLS and its checks, for the log at every start.
+    pub fn warnings(&self) -> Vec<String> {
+        let urls = [("source.postgres", &self.source.postgres), ("sink.postgres", &self.sink.postgres)];
+        let urls = urls.into_iter().filter_map(|(section, postgres)| {
+            let warning = postgres::url::check(postgres.as_ref()?.url.reveal()).ok().flatten()?;
+            Some(format!("{section}.url: {warning}"))
+        });
+        let cassandra = self.sink.cassandra.as_ref().and_then(Cassandra::tls).filter(|tls| tls.insecure_skip_verify);
+        let cassandra =
+            cassandra.map(|_| "sink.cassandra.tls.insecure_skip_verify = true: anyone may pose as a node".to_string());
+        self.kafka.access().warnings().into_iter().chain(urls).chain(cassandra).collect()
+    }
+}
+
+impl Kafka {
+    pub fn access(&self) -> Access {
+        Access { bootstrap_servers: self.bootstrap_servers.clone(), properties: self.properties.0.clone() }
+    }
+}
+
+impl Cassandra {
+    /// TLS as the sink takes it.
+    pub fn tls(&self) -> Option<Tls> {
+        self.tls.clone().map(|tls| Tls {
+            ca_file: tls.ca_file,
+            cert_file: tls.cert_file,
+            key_file: tls.key_file,
+            server_name: tls.server_name,
+            insecure_skip_verify: tls.insecure_skip_verify,
+        })
     }
 }
 
@@ -250,11 +317,28 @@ fn check(config: &Config, problems: &mut Vec<String>) {
         if cassandra.in_flight_max == 0 {
             problems.push("sink.cassandra.in_flight_max = 0: nothing could ever be written; give at least 1".into());
         }
-        if cassandra.user.is_some() != cassandra.password.is_some() {
+        if cassandra.user.is_some() != (cassandra.password.is_some() || cassandra.password_file.is_some()) {
             problems.push("sink.cassandra: give user and password, or neither".into());
         }
     }
+    check_connections(config, problems);
     if !matches!(config.log.format.as_str(), "auto" | "text" | "json") {
         problems.push(format!("log.format = \"{}\": give auto, text or json", config.log.format));
+    }
+}
+
+/// How the three systems are reached, as far as that can be seen without them.
+fn check_connections(config: &Config, problems: &mut Vec<String>) {
+    problems.extend(config.kafka.access().problems());
+    for (section, postgres) in [("source.postgres", &config.source.postgres), ("sink.postgres", &config.sink.postgres)]
+    {
+        // One that is not there was told of when the files were read.
+        let url = postgres.as_ref().map(|postgres| postgres.url.reveal()).filter(|url| !url.is_empty());
+        if let Some(problem) = url.and_then(|url| postgres::url::check(url).err()) {
+            problems.push(format!("{section}.url: {problem}"));
+        }
+    }
+    if let Some(problem) = config.sink.cassandra.as_ref().and_then(Cassandra::tls).and_then(|tls| tls.problem()) {
+        problems.push(format!("sink.cassandra.tls.{problem}"));
     }
 }

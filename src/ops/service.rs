@@ -98,15 +98,15 @@ pub fn about(setting: &str) -> impl Fn(Failure) -> Failure {
 pub async fn check_dead_letter_topic(config: &Config, shutdown: &watch::Receiver<bool>) -> Result<(), Exit> {
     let topic = &config.kafka.dead_letter_topic;
     until_there(shutdown, || async {
-        let (servers, name) = (config.kafka.bootstrap_servers.clone(), topic.clone());
-        let asked = tokio::task::spawn_blocking(move || dead_letter::topic_exists(&servers, &name)).await;
+        let (access, name) = (config.kafka.access(), topic.clone());
+        let asked = tokio::task::spawn_blocking(move || dead_letter::topic_exists(&access, &name)).await;
         match asked {
             Ok(Ok(true)) => Ok(()),
             Ok(Ok(false)) => Err(Failure::Stop(format!(
                 "kafka.dead_letter_topic = \"{topic}\": there is no such topic; create it, with a max.message.bytes \
                  above that of the topics that are read"
             ))),
-            Ok(Err(error)) => Err(Failure::Retry(format!("Kafka: {error}"))),
+            Ok(Err(failure)) => Err(failure),
             Err(panicked) => Err(Failure::Stop(format!("the Kafka client panicked: {panicked}"))),
         }
     })
@@ -123,16 +123,16 @@ pub async fn run<S: Sink>(
     shutdown: watch::Receiver<bool>,
 ) -> anyhow::Result<Exit> {
     routes.notices.iter().for_each(|notice| tracing::warn!("{notice}"));
-    let servers = config.kafka.bootstrap_servers.clone();
+    let access = config.kafka.access();
     let (dead_letters, letters) = mpsc::channel(REQUESTS_MAX);
     let (topic_ends, ends) = mpsc::channel(REQUESTS_MAX);
     let (reselects, lacking) = mpsc::channel(REQUESTS_MAX);
     if let Some(source) = &config.source.postgres {
         tokio::spawn(reselect::run(postgres::Settings::new(source.url.reveal(), "reselect"), lacking));
     }
-    let producer = dead_letter::producer(&servers).context("the dead-letter producer")?;
+    let producer = dead_letter::producer(&access).context("the dead-letter producer")?;
     let producer = tokio::spawn(dead_letter::run(producer, config.kafka.dead_letter_topic.clone(), letters));
-    let asked = servers.clone();
+    let asked = access.clone();
     spawn_thread("topic-ends", move || topic_ends::run(&asked, ends))?;
 
     let limits = Limits {
@@ -143,7 +143,7 @@ pub async fn run<S: Sink>(
     };
     let grace = config.limits.shutdown_grace();
     let settings = ConsumerSettings {
-        bootstrap_servers: servers,
+        access,
         group_id: consumer.group_id.clone(),
         group_instance_id: consumer.group_instance_id.clone(),
         topics: consumer.topics(),

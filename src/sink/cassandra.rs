@@ -8,6 +8,7 @@
 //! Reading back goes through [`Cluster::reader`].
 
 pub mod cluster;
+pub mod tls;
 pub mod types;
 pub mod statement;
 pub mod group;

@@ -5,6 +5,7 @@
 //! answer was lost all find it elsewhere and change nothing. Backoff, dead letters and waits are the pipeline's.
 
 mod connections;
+pub mod url;
 pub mod errors;
 mod limits;
 mod schema;

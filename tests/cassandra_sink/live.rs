@@ -23,6 +23,7 @@ pub fn settings(keyspace: &str) -> Settings {
         nodes: vec!["127.0.0.1:9042".into(), "127.0.0.2:9042".into(), "127.0.0.3:9042".into()],
         keyspace: keyspace.into(),
         login: None,
+        tls: None,
         in_flight_max: 64,
         request_timeout: Duration::from_secs(20),
         connect_timeout: Duration::from_secs(10),

@@ -229,7 +229,7 @@ impl Checked {
     ) -> BTreeMap<String, Sampled> {
         let there = kafka.topics.iter().filter(|topic| routes.topic(&topic.name).is_some());
         let places: Vec<Place> = there.flat_map(places_of).collect();
-        let (servers, group) = (config.kafka.bootstrap_servers.clone(), consumer.group_id.clone());
+        let (servers, group) = (config.kafka.access(), consumer.group_id.clone());
         let read = move || sample::newest(&servers, &group, &places, SAMPLE_RECORDS_MAX, SAMPLE_PATIENCE);
         let sample = match tokio::task::spawn_blocking(read).await {
             Ok(Ok(sample)) => sample,
@@ -344,7 +344,7 @@ fn facts<'a>(
 
 async fn described(config: &Config, consumer: &Consumer) -> Result<Described, Failure> {
     let asked = Asked {
-        bootstrap_servers: config.kafka.bootstrap_servers.clone(),
+        access: config.kafka.access(),
         group_id: consumer.group_id.clone(),
         topics: consumer.topics(),
         dead_letter_topic: config.kafka.dead_letter_topic.clone(),
@@ -355,7 +355,7 @@ async fn described(config: &Config, consumer: &Consumer) -> Result<Described, Fa
 /// Tried only where the broker would refuse the record that it is tried with.
 async fn may_write(config: &Config, letters: &TopicFacts) -> Option<bool> {
     let ahead_max_ms = letters.settings.as_ref()?.timestamp_ahead_max_ms?;
-    probe::may_write(&config.kafka.bootstrap_servers, &letters.name, ahead_max_ms).await
+    probe::may_write(&config.kafka.access(), &letters.name, ahead_max_ms).await
 }
 
 /// The partitions of a topic that are looked into.

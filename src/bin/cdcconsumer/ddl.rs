@@ -315,7 +315,7 @@ fn draft(
 /// A table as the newest record with schema blocks announces it.
 async fn from_topic(config: &Config, group_id: &str, topic: &str) -> Result<Planned, Failure> {
     let asked = Asked {
-        bootstrap_servers: config.kafka.bootstrap_servers.clone(),
+        access: config.kafka.access(),
         group_id: group_id.into(),
         topics: vec![topic.into()],
         dead_letter_topic: config.kafka.dead_letter_topic.clone(),
@@ -326,8 +326,7 @@ async fn from_topic(config: &Config, group_id: &str, topic: &str) -> Result<Plan
     let places: Vec<Place> = partitions
         .filter_map(|partition| partition.range.map(|(begin, end)| (topic.to_string(), partition.number, begin, end)))
         .collect();
-    let read =
-        move || sample::newest(&asked.bootstrap_servers, &asked.group_id, &places, SAMPLE_RECORDS_MAX, SAMPLE_PATIENCE);
+    let read = move || sample::newest(&asked.access, &asked.group_id, &places, SAMPLE_RECORDS_MAX, SAMPLE_PATIENCE);
     let sample = tokio::task::spawn_blocking(read).await.map_err(|error| kafka(&error))?;
     let sample = sample.map_err(|error| kafka(&error))?;
     let mut records: Vec<_> = sample.records.into_values().flatten().collect();

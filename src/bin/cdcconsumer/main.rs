@@ -87,6 +87,7 @@ async fn run(flags: Flags) -> anyhow::Result<Exit> {
         }
     };
     telemetry::start(&config.log)?;
+    config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     let shutdown = shutdown::watch_signals().context("signals cannot be watched")?;
     let ended = match &flags.command {
         None => start(&config, &flags, shutdown).await,
@@ -159,6 +160,7 @@ fn cassandra_settings(target: &Cassandra) -> Settings {
     Settings {
         nodes: target.nodes.clone(),
         keyspace: target.keyspace.clone(),
+        tls: target.tls(),
         login: login.map(|(user, password)| Login { user, password: Password::new(password.reveal()) }),
         in_flight_max: target.in_flight_max,
         request_timeout: REQUEST_TIMEOUT,

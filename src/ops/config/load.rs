@@ -5,7 +5,7 @@ use std::path::Path;
 use toml::{Table, Value};
 
 use crate::ops::config::nearest::{nearest, with_nearest};
-use crate::ops::config::{Config, ConfigError, check};
+use crate::ops::config::{Config, ConfigError, check, properties, secrets};
 
 /// The file that is read when `--config` names none.
 pub const FILE_DEFAULT: &str = "rowferry.toml";
@@ -35,15 +35,27 @@ fn load(
 }
 
 /// Settings that can be overridden: section, key, and whether the value is a string, a number or a list of strings.
-const OVERRIDES: [(&str, &str, Shape); 22] = [
+const OVERRIDES: [(&str, &str, Shape); 34] = [
     ("kafka", "bootstrap_servers", Shape::Text),
     ("kafka", "dead_letter_topic", Shape::Text),
     ("source.postgres", "url", Shape::Text),
+    ("source.postgres", "url_file", Shape::Text),
+    ("source.postgres", "password", Shape::Text),
+    ("source.postgres", "password_file", Shape::Text),
     ("sink.postgres", "url", Shape::Text),
+    ("sink.postgres", "url_file", Shape::Text),
+    ("sink.postgres", "password", Shape::Text),
+    ("sink.postgres", "password_file", Shape::Text),
     ("sink.cassandra", "nodes", Shape::List),
     ("sink.cassandra", "keyspace", Shape::Text),
     ("sink.cassandra", "user", Shape::Text),
     ("sink.cassandra", "password", Shape::Text),
+    ("sink.cassandra", "password_file", Shape::Text),
+    ("sink.cassandra.tls", "ca_file", Shape::Text),
+    ("sink.cassandra.tls", "cert_file", Shape::Text),
+    ("sink.cassandra.tls", "key_file", Shape::Text),
+    ("sink.cassandra.tls", "server_name", Shape::Text),
+    ("sink.cassandra.tls", "insecure_skip_verify", Shape::Flag),
     ("sink.cassandra", "in_flight_max", Shape::Number),
     ("consumer", "group_id", Shape::Text),
     ("consumer", "group_instance_id", Shape::Text),
@@ -64,10 +76,11 @@ const OVERRIDES: [(&str, &str, Shape); 22] = [
 enum Shape {
     Text,
     Number,
+    Flag,
     List,
 }
 
-fn parse(
+pub(super) fn parse(
     name: &str,
     text: &str,
     environment: impl Iterator<Item = (String, String)>,
@@ -77,6 +90,10 @@ fn parse(
     let mut problems = Vec::new();
     for (variable, value) in environment {
         let Some(path) = variable.strip_prefix("ROWFERRY_") else { continue };
+        if let Some((section, name)) = property_variable(path) {
+            set_property(&mut table, section, &name, &value, &variable, &mut problems);
+            continue;
+        }
         let found = OVERRIDES.iter().find(|(section, key, _)| variable_name(section, key) == path);
         match found {
             Some((section, key, shape)) => set(&mut table, section, key, *shape, &value, &variable, &mut problems),
@@ -90,6 +107,10 @@ fn parse(
         }
     }
     for flag in sets {
+        if let Some((section, name, value)) = property_flag(flag) {
+            set_property(&mut table, section, name, value, "--set", &mut problems);
+            continue;
+        }
         let setting = flag.split_once('=').and_then(|(path, value)| {
             let (section, key) = path.rsplit_once('.')?;
             let (_, _, shape) = OVERRIDES.iter().find(|(known, name, _)| *known == section && *name == key)?;
@@ -118,7 +139,8 @@ fn parse(
             .map_err(|error| refused(format!("{name}: {}", with_nearest(error.message()))))
     };
     match config {
-        Ok(config) => {
+        Ok(mut config) => {
+            secrets::resolve(&mut config, &mut problems);
             check(&config, &mut problems);
             if problems.is_empty() { Ok(config) } else { Err(ConfigError(problems)) }
         }
@@ -142,6 +164,13 @@ fn set(
     let value = match shape {
         Shape::Text => Value::String(text.into()),
         Shape::List => Value::Array(text.split(',').map(|item| Value::String(item.trim().into())).collect()),
+        Shape::Flag => match text.parse::<bool>() {
+            Ok(flag) => Value::Boolean(flag),
+            Err(_) => {
+                problems.push(format!("{section}.{key} = \"{text}\" ({origin}): give true or false"));
+                return;
+            }
+        },
         Shape::Number => match text.parse::<i64>() {
             Ok(number) => Value::Integer(number),
             Err(_) => {
@@ -150,6 +179,15 @@ fn set(
             }
         },
     };
+    let Some(at) = open(table, section, problems) else { return };
+    // A secret and the file that it is in are one setting.
+    at.remove(&format!("{key}_file"));
+    at.remove(key.strip_suffix("_file").unwrap_or_default());
+    at.insert(key.into(), value);
+}
+
+/// The table of a section, made where it is missing.
+fn open<'t>(table: &'t mut Table, section: &str, problems: &mut Vec<String>) -> Option<&'t mut Table> {
     let mut at = table;
     for part in section.split('.') {
         let next = at.entry(part).or_insert_with(|| Value::Table(Table::new()));
@@ -157,16 +195,46 @@ fn set(
             Some(next) => at = next,
             None => {
                 problems.push(format!("{part} in the file is no section: write it as [{section}]"));
-                return;
+                return None;
             }
         }
     }
-    at.insert(key.into(), value);
+    Some(at)
+}
+
+/// Where librdkafka's properties are, and the files with values of them.
+const PROPERTIES: [&str; 2] = ["kafka.properties_from_files", "kafka.properties"];
+
+/// `KAFKA_PROPERTIES_SASL_PASSWORD` is `sasl.password`.
+fn property_variable(path: &str) -> Option<(&'static str, String)> {
+    PROPERTIES.iter().find_map(|section| {
+        let name = path.strip_prefix(&variable_name(section, ""))?;
+        Some((*section, name.to_lowercase().replace('_', ".")))
+    })
+}
+
+/// `kafka.properties.NAME=value`
+fn property_flag(flag: &str) -> Option<(&'static str, &str, &str)> {
+    let (path, value) = flag.split_once('=')?;
+    PROPERTIES.iter().find_map(|section| Some((*section, path.strip_prefix(section)?.strip_prefix('.')?, value)))
+}
+
+fn set_property(table: &mut Table, section: &str, name: &str, value: &str, origin: &str, problems: &mut Vec<String>) {
+    // As with other secrets: the property and the file that it is in are one setting.
+    for either in PROPERTIES.iter().filter(|either| **either != section) {
+        if let Some(other) = open(table, either, problems) {
+            properties::remove(other, name);
+        }
+    }
+    let Some(at) = open(table, section, problems) else { return };
+    if let Err(problem) = properties::set(at, name, value) {
+        problems.push(format!("{section} ({origin}): {problem}"));
+    }
 }
 
 /// The place of an error, without the line itself, which may hold a secret.
 fn in_file(name: &str, text: &str, error: &toml::de::Error) -> ConfigError {
-    let line = error.span().map(|span| text[..span.start.min(text.len())].lines().count().max(1));
+    let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
     let place = line.map_or_else(|| name.to_string(), |line| format!("{name} line {line}"));
     refused(format!("{place}: {}", with_nearest(error.message().lines().next().unwrap_or_default())))
 }

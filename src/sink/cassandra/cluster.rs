@@ -18,6 +18,7 @@ use scylla::statement::Consistency;
 use scylla::statement::prepared::PreparedStatement;
 use tokio::sync::Semaphore;
 
+use super::tls::{self, Doubt, Tls};
 use super::types::kind::{kind_of, kind_of_key};
 use super::verdict;
 use crate::plan::route::TargetTable;
@@ -31,6 +32,7 @@ pub struct Settings {
     pub nodes: Vec<String>,
     pub keyspace: String,
     pub login: Option<Login>,
+    pub tls: Option<Tls>,
     /// How many requests may be under way at once, over all partitions. At least 1.
     pub in_flight_max: usize,
     /// After this long without an answer the outcome of a request counts as unknown, and it is sent again.
@@ -112,7 +114,14 @@ impl Cluster {
         if let Some(Login { user, password: Password(password) }) = &settings.login {
             builder = builder.user(user, password);
         }
-        let session = builder.build().await.map_err(|error| verdict::new_session(&error).into_failure())?;
+        let doubt = Doubt::default();
+        if let Some(tls) = &settings.tls {
+            builder = builder.tls_context(Some(tls.context(&doubt)?));
+        }
+        let session = builder.build().await.map_err(|error| {
+            let judged = verdict::new_session(&error).into_failure();
+            tls::failure(&error, doubt.take().as_deref()).unwrap_or(judged)
+        })?;
         let cluster = Cluster {
             session: Arc::new(session),
             keyspace: settings.keyspace.as_str().into(),

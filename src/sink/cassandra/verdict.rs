@@ -264,9 +264,10 @@ fn connection_setup(error: &ConnectionSetupRequestErrorKind) -> Judged {
             Judged::stop("the server asks for a login: set `user` and `password`")
         }
         ConnectionSetupRequestErrorKind::BrokenConnection(_)
-        | ConnectionSetupRequestErrorKind::UnableToAllocStreamId => {
-            Judged::retry("a connection broke while it was made")
-        }
+        | ConnectionSetupRequestErrorKind::UnableToAllocStreamId => Judged::retry(
+            "a connection broke while it was made (if it stays, correct [sink.cassandra.tls]: nodes that want TLS \
+                 break off without a word)",
+        ),
         ConnectionSetupRequestErrorKind::StartAuthSessionError(_)
         | ConnectionSetupRequestErrorKind::AuthChallengeEvaluationError(_)
         | ConnectionSetupRequestErrorKind::AuthFinishError(_) => {

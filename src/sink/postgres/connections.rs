@@ -5,7 +5,6 @@
 //! and the server rolls back what was open: dropping a write at any await is harmless.
 
 use std::ops::{Deref, DerefMut};
-use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,8 +13,8 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
-use crate::sink::postgres::Settings;
-use crate::sink::postgres::errors::{Fault, URL_UNREADABLE};
+use crate::sink::postgres::errors::Fault;
+use crate::sink::postgres::{Settings, url};
 
 pub struct Connections {
     options: PgConnectOptions,
@@ -36,14 +35,10 @@ pub struct Lease<'a> {
 impl Connections {
     /// Reads the url; does not connect.
     pub fn new(settings: &Settings) -> Result<Connections, Fault> {
-        // Other urls are read too, with their parts guessed from the environment: the password would be taken for a
-        // name, and names are printed.
-        if !["postgres://", "postgresql://"].iter().any(|scheme| settings.url.starts_with(scheme)) {
-            return Err(Fault::stop(URL_UNREADABLE));
-        }
         let millis = |duration: Duration| duration.as_millis().to_string();
-        let options = PgConnectOptions::from_str(&settings.url)
-            .map_err(|_| Fault::stop(URL_UNREADABLE))?
+        let options = url::read(&settings.url)
+            .map_err(Fault::stop)?
+            .options
             .application_name("rowferry")
             .disable_statement_logging()
             .options([

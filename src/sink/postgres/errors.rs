@@ -7,6 +7,7 @@ use sqlx::postgres::PgDatabaseError;
 
 use crate::retry::Verdict;
 use crate::sink::Failure;
+use crate::sink::tls::{Trouble, trouble};
 
 /// What went wrong, what is done about it, and a text for the operator.
 ///
@@ -63,14 +64,18 @@ impl From<Error> for Fault {
                 Some(error) => of_server(error),
                 None => Fault::stop("an error that is not Postgres's"),
             },
-            Error::Io(error) => Fault::lost(format!("Postgres cannot be reached: {error}")),
+            // After a handshake of TLS 1.3 the server still may refuse our certificate.
+            Error::Io(error) => of_tls(&error.to_string())
+                .unwrap_or_else(|| Fault::lost(format!("Postgres cannot be reached: {error}"))),
             // A stream that stops making sense (a proxy, a failover) is a broken connection.
             Error::Protocol(_) => Fault::lost("the connection to Postgres broke: it carried what is no answer"),
             Error::WorkerCrashed => Fault::lost("the connection to Postgres broke"),
             Error::BeginFailed => Fault::lost("Postgres did not begin a transaction"),
             Error::PoolTimedOut => Fault::retry("no connection to Postgres became free in time"),
             Error::PoolClosed => Fault::stop("the connections to Postgres are closed"),
-            Error::Tls(_) => Fault::stop("TLS with Postgres failed: check `sslmode` in the Postgres url"),
+            Error::Tls(error) => of_tls(&error.to_string()).unwrap_or_else(|| {
+                Fault::lost(format!("TLS with Postgres failed ({error}): if it stays, check the server's ssl settings"))
+            }),
             Error::Configuration(_) | Error::ConfigFile(_) => Fault::stop(URL_UNREADABLE),
             Error::Encode(_) => Fault::reject("a value cannot be sent to Postgres"),
             Error::Decode(_) => Fault::stop("a value from Postgres cannot be read"),
@@ -89,6 +94,31 @@ impl From<Error> for Fault {
     }
 }
 
+/// What a person has to mend about TLS.
+fn of_tls(said: &str) -> Option<Fault> {
+    Some(Fault::stop(match trouble(said)? {
+        Trouble::Untrusted => {
+            "the server's certificate is signed by no CA that is trusted here: name its CA's file as sslrootcert in the \
+             Postgres url"
+        }
+        Trouble::WrongHost => {
+            "the server's certificate is not for this host: connect by a name that it is for, or have one made for this \
+             name"
+        }
+        Trouble::Expired => "the server's certificate, or its CA's, has expired: renew it",
+        Trouble::NotYetValid => {
+            "the server's certificate is not valid yet: correct the clock, here or where it was made"
+        }
+        Trouble::OwnCertificate => {
+            "the server does not accept our certificate, or misses one: correct sslcert and sslkey in the Postgres url"
+        }
+        Trouble::NoTls => {
+            "the server does not offer TLS: turn it on there (ssl = on), or write sslmode=disable into the Postgres url \
+             where nobody can listen"
+        }
+    }))
+}
+
 /// Told instead of the parser's words, which repeat parts of the url.
 pub const URL_UNREADABLE: &str =
     "the Postgres url cannot be read: it has the form postgres://user:password@host:port/database";
@@ -105,6 +135,12 @@ fn of_server(error: &PgDatabaseError) -> Fault {
         ("08" | "57" | "58", _) | (_, "25006" | "25P03") => Fault::lost(said),
         // Deadlock and serialization, which the same transaction survives when run again; resources; locks.
         ("40" | "53" | "55", _) => Fault::retry(said),
+        ("28", _) if error.message().contains("no encryption") => Fault::stop(format!(
+            "{said}: the server wants TLS: write sslmode=verify-full into the Postgres url, or correct pg_hba.conf"
+        )),
+        ("28", _) if error.message().contains("client certificate") => {
+            Fault::stop(format!("{said}: name one as sslcert, and its key as sslkey, in the Postgres url"))
+        }
         ("28", _) => Fault::stop(format!("{said}: correct user and password in the Postgres url, or pg_hba.conf")),
         (_, "3D000") => Fault::stop(format!("{said}: create the database or correct its name in the Postgres url")),
         (_, "42501") => Fault::stop(format!("{said}: grant it to the user of the Postgres url")),

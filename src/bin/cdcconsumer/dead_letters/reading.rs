@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::ControlFlow;
 
+use rowferry::kafka::access::Access;
 use rowferry::kafka::letters::{Ended, LetterTopic, LettersError, Span};
 use rowferry::ops::config::Config;
 use rowferry::ops::service::Exit;
@@ -102,7 +103,7 @@ fn spans(entries: &[Entry]) -> Vec<Span> {
 
 /// Where the letters are.
 struct Place {
-    bootstrap_servers: String,
+    access: Access,
     group_id: String,
     topic: String,
 }
@@ -112,14 +113,14 @@ impl Place {
         let consumer = config.cdcconsumer.as_ref().or(config.consumer.as_ref());
         let consumer = consumer.ok_or_else(|| refused("dead-letters needs the section [cdcconsumer] or [consumer]"))?;
         Ok(Place {
-            bootstrap_servers: config.kafka.bootstrap_servers.clone(),
+            access: config.kafka.access(),
             group_id: consumer.group_id.clone(),
             topic: config.kafka.dead_letter_topic.clone(),
         })
     }
 
     fn open(&self) -> Result<LetterTopic, Exit> {
-        LetterTopic::open(&self.bootstrap_servers, &self.group_id, &self.topic).map_err(|error| self.failed(&error))
+        LetterTopic::open(&self.access, &self.group_id, &self.topic).map_err(|error| self.failed(&error))
     }
 
     fn failed(&self, error: &LettersError) -> Exit {

@@ -46,7 +46,7 @@ pub async fn run(
         chosen.iter().for_each(|entry| ledger.tell(&entry.origin, &Fate::Produced, &[]));
         return Ok(ledger.close(letters));
     }
-    let mut sender = Sender::new(&config.kafka.bootstrap_servers).map_err(|error| refused(&error.to_string()))?;
+    let mut sender = Sender::new(&config.kafka.access()).map_err(|error| refused(&error.to_string()))?;
     let mut progress = Progress::begin("reproducing", letters as u64);
     for window in windows(chosen) {
         let bodies = match bodies(config, window, &shutdown).await {
