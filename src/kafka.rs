@@ -11,6 +11,7 @@ pub mod probe;
 pub mod dead_letter;
 pub mod letters;
 pub mod topic_ends;
+pub mod topics;
 pub mod produce;
 
 use std::time::Duration;

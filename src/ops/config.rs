@@ -12,6 +12,7 @@ mod secrets;
 mod secrets_tests;
 pub mod load;
 mod nearest;
+pub mod pattern;
 
 use std::fmt;
 use std::path::PathBuf;
@@ -120,6 +121,9 @@ pub struct CassandraTls {
 pub struct Consumer {
     pub group_id: String,
     pub group_instance_id: Option<String>,
+    /// How often new topics are looked for, where routes have patterns.
+    #[serde(default = "topics_interval_seconds")]
+    pub topics_interval_seconds: u64,
     pub routes: Vec<Route>,
 }
 
@@ -158,6 +162,13 @@ pub struct ConfigError(pub Vec<String>);
 
 fn dead_letter_topic() -> String {
     "rowferry.dead-letters".into()
+}
+
+/// A topic that newly matches a pattern waits so long at most.
+const TOPICS_INTERVAL_SECONDS: u64 = 60;
+
+fn topics_interval_seconds() -> u64 {
+    TOPICS_INTERVAL_SECONDS
 }
 
 fn in_flight_max() -> usize {
@@ -282,8 +293,11 @@ fn check(config: &Config, problems: &mut Vec<String>) {
         if consumer.routes.is_empty() {
             problems.push(format!("{name} has no routes: add a [[{name}.routes]]"));
         }
+        if consumer.topics_interval_seconds == 0 {
+            problems.push(format!("{name}.topics_interval_seconds = 0: give at least 1"));
+        }
         for route in &consumer.routes {
-            let place = format!("{name}.routes, {} → {}", route.topic, route.table);
+            let place = format!("{name}.routes, {} → {}", route.topics(), route.table);
             problems.extend(route.problems().into_iter().map(|problem| format!("{place}: {problem}")));
         }
         let lacks_flag = |route: &&Route| route.soft_delete.is_none() && name == "consumer";

@@ -25,6 +25,7 @@ mod source;
 mod states;
 mod zoo;
 mod views;
+mod patterns;
 mod versions;
 mod members;
 mod signals;

@@ -23,6 +23,7 @@ use rowferry::sink::cassandra::describe::TableFacts;
 use rowferry::sink::postgres::{self, Postgres};
 use tokio::sync::watch;
 
+use crate::topics::of_topics;
 use crate::{cassandra_settings, resolve, sections, with_source};
 
 /// Checks the configuration against the live servers, and says everything that is or may go wrong.
@@ -73,6 +74,8 @@ pub async fn run(config: &Config, shutdown: watch::Receiver<bool>) -> Result<Exi
     let (consumer, target) = sections(config)?;
     let mut checked = Checked::default();
     let settings = cassandra_settings(target);
+    let found = checked.answer("Kafka", &shutdown, || of_topics(config, consumer)).await?;
+    let consumer = &found.unwrap_or_else(|| without_patterns(consumer));
     let kafka = checked.answer("Kafka", &shutdown, || described(config, consumer)).await?;
     let cluster = checked.answer("sink.cassandra", &shutdown, || Cluster::connect(&settings)).await?;
     let specs = checked.specs(config, consumer, &shutdown).await?;
@@ -102,6 +105,12 @@ pub async fn run(config: &Config, shutdown: watch::Receiver<bool>) -> Result<Exi
         checked.findings.extend(judge(&facts));
     }
     Ok(checked.end(consumer.routes.len()))
+}
+
+/// The routes that can be looked at while no topic matches the patterns of the others.
+fn without_patterns(consumer: &Consumer) -> Consumer {
+    let named = consumer.routes.iter().filter(|route| route.topic_pattern.is_none()).cloned().collect();
+    Consumer { routes: named, ..consumer.clone() }
 }
 
 static NO_TABLES: BTreeMap<String, TableFacts> = BTreeMap::new();

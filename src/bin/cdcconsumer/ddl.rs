@@ -20,6 +20,7 @@ use rowferry::sink::cassandra::ddl::{self, Draft, DraftColumn, Grain, Key, Repli
 use rowferry::sink::postgres::{self, Postgres};
 use tokio::sync::watch;
 
+use crate::topics::of_topics;
 use crate::{refused, sections};
 
 /// Prints CQL that creates the keyspace and the tables of the routes; nothing is created.
@@ -86,7 +87,9 @@ pub async fn run(config: &Config, asked: &Flags, shutdown: watch::Receiver<bool>
     let planning = until_there(&shutdown, || async {
         match &asked.from_topic {
             Some(topic) => from_topic(config, &consumer.group_id, topic).await.map(|planned| vec![planned]),
-            None if asked.source_tables.is_empty() => from_routes(config, &consumer.routes).await,
+            None if asked.source_tables.is_empty() => {
+                from_routes(config, &of_topics(config, consumer).await?.routes).await
+            }
             None => from_tables(config, asked, &modes).await,
         }
     });

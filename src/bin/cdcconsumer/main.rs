@@ -3,18 +3,18 @@
 mod check;
 mod ddl;
 mod dead_letters;
+mod topics;
 mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use rowferry::ops::config::{self, Cassandra, Config, Consumer};
-use rowferry::ops::service::{self, Exit, Kind, about, until_there};
+use rowferry::ops::service::{self, Exit, Kind, about};
 use rowferry::ops::{shutdown, telemetry};
 use rowferry::plan::route::{RouteSpec, Routes};
 use rowferry::sink::Failure;
@@ -103,18 +103,8 @@ async fn run(flags: Flags) -> anyhow::Result<Exit> {
 async fn start(config: &Config, flags: &Flags, shutdown: watch::Receiver<bool>) -> Result<anyhow::Result<Exit>, Exit> {
     let (consumer, target) = sections(config)?;
     service::check_dead_letter_topic(config, &shutdown).await?;
-    let settings = cassandra_settings(target);
-    let (routes, sink) = until_there(&shutdown, || async {
-        let cluster = Cluster::connect(&settings).await.map_err(about("sink.cassandra"))?;
-        let specs = with_source(config, &consumer.routes).await?;
-        let routes = resolve(&specs, &cluster).await?;
-        let sink = cluster.sink(&routes).await?;
-        check::before_run(config, consumer, &routes, &cluster).await?;
-        Ok((Arc::new(routes), sink))
-    })
-    .await?;
     let kind = Kind { versions: true, exit_when_caught_up: flags.exit_when_caught_up };
-    Ok(service::run(config, consumer, kind, routes, sink, shutdown).await)
+    topics::run(config, consumer, target, kind, shutdown).await
 }
 
 /// The routes with what the source's catalog says of the tables that they name: types, keys, identity (C4).

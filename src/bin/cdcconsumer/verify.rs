@@ -13,6 +13,7 @@ use rowferry::verify::mapping::Mapping;
 use rowferry::verify::{Table, Verify};
 use tokio::sync::watch;
 
+use crate::topics::of_topics;
 use crate::{cassandra_settings, refused, resolve, sections, with_source};
 
 /// Compares Postgres with the Cassandra tables, row by row and in both directions.
@@ -63,9 +64,14 @@ pub async fn run(config: &Config, asked: &Flags, mut shutdown: watch::Receiver<b
     let Some(source) = &config.source.postgres else {
         return Err(refused("verify compares with the source: add [source.postgres] with its `url`"));
     };
-    let chosen = chosen(&consumer.routes, &asked.tables)?;
     let settings = cassandra_settings(target);
     let patience = asked.within.max(VERIFY_CONNECT_PATIENCE);
+    let found = tokio::time::timeout(patience, until_there(&shutdown, || of_topics(config, consumer))).await;
+    let Ok(consumer) = found else {
+        tracing::error!("Kafka did not say its topics within {} s: giving up", patience.as_secs());
+        return Err(Exit::Failed);
+    };
+    let chosen = chosen(&consumer?.routes, &asked.tables)?;
     let connected = until_there(&shutdown, || prepare(config, source, &settings, &chosen));
     let prepared = match tokio::time::timeout(patience, connected).await {
         Ok(Ok(prepared)) => prepared,

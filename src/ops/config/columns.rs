@@ -78,6 +78,25 @@ impl Column {
             .or_else(|| detail.source.clone().map(FeedSpec::Source))
     }
 
+    /// Its constant, where that is a text.
+    pub fn constant_text(&self) -> Option<&str> {
+        match self {
+            Column::Detailed(ColumnDetail { constant: Some(Constant(Value::Text(text))), .. }) => Some(text),
+            Column::From(_) | Column::Detailed(_) => None,
+        }
+    }
+
+    /// The same with its constant filled in.
+    pub fn filled(&self, fill: &impl Fn(&str) -> String) -> Column {
+        match (self, self.constant_text()) {
+            (Column::Detailed(detail), Some(text)) => {
+                let constant = Some(Constant(Value::Text(fill(text).into())));
+                Column::Detailed(ColumnDetail { constant, ..detail.clone() })
+            }
+            _ => self.clone(),
+        }
+    }
+
     pub fn policy(&self) -> Option<Policy> {
         match self {
             Column::From(_) => None,

@@ -282,7 +282,7 @@ mod tests {
             with(text, environment, sets).expect_err("it is wrong").0.join("\n")
         };
         insta::assert_snapshot!(told(&FILE.replace("127.0.0.1:9092", "nowhere"), &[], &[]), @r#"kafka.bootstrap_servers = "nowhere": give host:port, separated by commas"#);
-        insta::assert_snapshot!(told(&FILE.replace("group_id", "group"), &[], &[]), @"rowferry.toml line 7: unknown field `group`, expected one of `group_id`, `group_instance_id`, `routes`");
+        insta::assert_snapshot!(told(&FILE.replace("group_id", "group"), &[], &[]), @"rowferry.toml line 7: unknown field `group`, expected one of `group_id`, `group_instance_id`, `topics_interval_seconds`, `routes`");
         insta::assert_snapshot!(told(FILE, &[("ROWFERRY_KAFKA_BOOTSTRAP", "x")], &["limits.batch_records_max=many", "nothing=1"]), @r#"
         ROWFERRY_KAFKA_BOOTSTRAP in the environment names no setting: unset it or correct it
         limits.batch_records_max = "many" (--set): give a whole number

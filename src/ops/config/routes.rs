@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::ops::config::columns::Column;
+use crate::ops::config::pattern::TopicPattern;
 use crate::ops::config::ttl::Ttl;
 use crate::plan::route::{Apply, Consistency, OnTruncate, RouteSpec};
 use crate::row::wire::{BinaryMode, DecimalMode, HstoreMode, IntervalMode, Modes, TimeMode};
@@ -14,7 +15,11 @@ use crate::row::{Format, UNAVAILABLE_DEFAULT, Unmapped};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Route {
+    #[serde(default)]
     pub topic: String,
+    /// Changes only, in the place of `topic`: every topic whose whole name matches. `{group}` in `table`, `source_table`
+    /// and constants stands for what the group of that name matched.
+    pub topic_pattern: Option<TopicPattern>,
     pub table: String,
     /// The primary key of the source table, or the id of the business event.
     pub source_key: Vec<String>,
@@ -157,6 +162,11 @@ impl Route {
 }
 
 impl Route {
+    /// The topic, or the pattern of topics, as a message names it.
+    pub fn topics(&self) -> &str {
+        self.topic_pattern.as_ref().map_or(&self.topic, TopicPattern::as_str)
+    }
+
     /// What the route says that cannot be, whatever the servers have.
     pub fn problems(&self) -> Vec<String> {
         let keys = self.columns.iter().filter_map(|(target, column)| Some((target, column.key()?)));
@@ -165,12 +175,13 @@ impl Route {
                 "`columns`, {target}: the record's key has no column \"{key}\": its columns are those of `source_key`"
             )
         });
-        unknown.collect()
+        self.topic_problems().into_iter().chain(unknown).collect()
     }
 
     /// The settings of this route that only changes have.
     pub fn for_changes(&self) -> impl Iterator<Item = &'static str> + use<> {
         let given = [
+            ("topic_pattern", self.topic_pattern.is_some()),
             ("source_table", self.source_table.is_some()),
             ("format", self.format.is_some()),
             ("types", !self.types.is_empty()),

@@ -29,6 +29,7 @@ use crate::dead_letters::fate::{Fate, Ledger, Ready, ready};
 use crate::dead_letters::mask::MASK;
 use crate::dead_letters::selection::Entry;
 use crate::dead_letters::{Redrive, progress, reading};
+use crate::topics::of_topics;
 use crate::{cassandra_settings, resolve, sections, with_source};
 
 /// How long servers that are not there are waited for at the start.
@@ -70,6 +71,7 @@ type Connected = (Arc<Routes>, Cassandra, BTreeMap<String, Duration>);
 /// As a run does it, and how long the tables remember deletes.
 async fn connect(config: &Config, consumer: &Consumer, target: &Target) -> Result<Connected, Failure> {
     let cluster = Cluster::connect(&cassandra_settings(target)).await.map_err(about("sink.cassandra"))?;
+    let consumer = of_topics(config, consumer).await?;
     let specs = with_source(config, &consumer.routes).await?;
     let routes = resolve(&specs, &cluster).await?;
     let tables: Vec<&str> = routes.routes.iter().map(|route| route.table.as_str()).collect();
