@@ -8,6 +8,7 @@ mod start;
 pub mod describe;
 pub mod sample;
 pub mod probe;
+pub mod seek;
 pub mod dead_letter;
 pub mod letters;
 pub mod topic_ends;

@@ -239,7 +239,7 @@ impl<S: Sink> Run<'_, S> {
     async fn write(&mut self, state: &mut S::Partition, mut batch: Batch) -> Result<(), Revoked> {
         let held: usize = batch.records.iter().map(|versioned| versioned.record.held_bytes()).sum();
         let finished = batch.records.len() as u64;
-        let chain = batch.records.last().map(|versioned| Chain::after(versioned.version));
+        let last = batch.records.last().map(|versioned| (versioned.record.offset, versioned.version));
         let pipeline = self.pipeline;
         let replan = |batch: Batch, next_offset: i64, refused: &[Rejected]| {
             let mut reading = pipeline.reading(&batch.partition);
@@ -298,7 +298,8 @@ impl<S: Sink> Run<'_, S> {
         self.breaker.finish();
         self.progress.send_modify(|progress| {
             progress.next_offset = batch.next_offset;
-            progress.chain = progress.chain.and(chain);
+            let after = |chain: Chain| last.map_or(chain, |(offset, version)| chain.after(offset, version));
+            progress.chain = progress.chain.map(after);
             progress.finished += finished;
             progress.passed_over += batch.passed_over;
         });
@@ -429,7 +430,7 @@ impl<D: FnMut(&Versioned) -> Decoded> Intake<D> {
     }
 
     fn push(&mut self, record: Record) {
-        let version = self.chain.as_mut().map_or(0, |chain| chain.next(record.timestamp_ms));
+        let version = self.chain.as_mut().map_or(0, |chain| chain.next(record.offset, record.timestamp_ms));
         if record.offset < self.skip_below {
             self.held.release(record.held_bytes());
             return;

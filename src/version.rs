@@ -3,11 +3,23 @@
 /// A record timestamp after this is not believed (2100-01-01T00:00:00Z, in milliseconds).
 const TIMESTAMP_MAX_MS: i64 = 4_102_444_800_000;
 
+/// The longest metadata that goes with a commit: far below the broker's limit of 4096 characters.
+pub const SAVED_BYTES_MAX: usize = 512;
+
 /// The versions of one partition (V1). The state is the last version given: a function of the log and of the
 /// checkpoint it started from, never of a clock, so a former owner and the next one give the same versions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Chain {
     last: i64,
+    floor: Option<Floor>,
+}
+
+/// The furthest checkpoint that a partition had when it was set back (V2). Below it records are read again, with
+/// versions no higher than the first time; from it on, versions are above all that were ever given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Floor {
+    pub offset: i64,
+    pub last: i64,
 }
 
 /// A record's version: what its delete is stamped with, in microseconds. Its insert is stamped one higher, so that
@@ -25,10 +37,13 @@ pub enum SavedError {
 
 impl Chain {
     /// The chain of a partition that nobody has read yet.
-    pub const START: Chain = Chain { last: 0 };
+    pub const START: Chain = Chain { last: 0, floor: None };
 
-    /// Gives the next record its version. A timestamp that is absent, negative or beyond 2100 counts as 0.
-    pub fn next(&mut self, timestamp_ms: Option<i64>) -> Version {
+    /// Gives the record at this offset its version. A timestamp that is absent, negative or beyond 2100 counts as 0.
+    pub fn next(&mut self, offset: i64, timestamp_ms: Option<i64>) -> Version {
+        if let Some(floor) = self.floor.take_if(|floor| offset >= floor.offset) {
+            self.last = self.last.max(floor.last);
+        }
         let timestamp_ms = timestamp_ms.filter(|ms| (0..=TIMESTAMP_MAX_MS).contains(ms)).unwrap_or(0);
         self.last = (1000 * timestamp_ms).max(self.last + 2);
         self.last
@@ -38,14 +53,41 @@ impl Chain {
         self.last
     }
 
-    /// The chain as it stands after the record with this version.
-    pub fn after(version: Version) -> Chain {
-        Chain { last: version }
+    pub fn floor(&self) -> Option<Floor> {
+        self.floor
     }
 
-    /// The saved form: ASCII for the metadata of a commit (V2), far below the broker's limit of 4096 characters.
+    /// The chain as it stands after the record at this offset got this version.
+    pub fn after(self, offset: i64, version: Version) -> Chain {
+        Chain { last: version, floor: self.floor.filter(|floor| offset < floor.offset) }
+    }
+
+    /// The chain of a partition that stands at `next_offset` and is set back to an earlier one. It begins anew, so
+    /// that no version is above the first one of its record, and the furthest checkpoint becomes its floor.
+    pub fn set_back(self, next_offset: i64) -> Chain {
+        let here = Floor { offset: next_offset, last: self.last };
+        let furthest = self.floor.filter(|floor| floor.offset >= next_offset);
+        let floor = furthest.map_or(here, |floor| Floor { last: floor.last.max(self.last), ..floor });
+        Chain { last: 0, floor: Some(floor) }
+    }
+
+    /// The chain of a partition that is known to have given no version above this one, whatever it read before.
+    pub fn above(version: Version) -> Chain {
+        let version = version.max(0);
+        Chain { last: version + version % 2, floor: None }
+    }
+
+    /// The chain without its floor, above everything that it and its floor gave.
+    pub fn raised(self) -> Chain {
+        Chain { last: self.floor.map_or(self.last, |floor| floor.last.max(self.last)), floor: None }
+    }
+
+    /// The saved form: ASCII for the metadata of a commit (V2).
     pub fn save(&self) -> String {
-        format!("rowferry:1:last={}", self.last)
+        match self.floor {
+            None => format!("rowferry:1:last={}", self.last),
+            Some(Floor { offset, last }) => format!("rowferry:2:last={}:floor={last}@{offset}", self.last),
+        }
     }
 
     /// Reads the saved form. A commit by another tool has none, and is refused rather than guessed.
@@ -53,51 +95,20 @@ impl Chain {
         if metadata.is_empty() {
             return Err(SavedError::Missing);
         }
-        let last = metadata.strip_prefix("rowferry:1:last=").and_then(|last| last.parse::<i64>().ok());
-        match last {
-            Some(last) if last >= 0 && last % 2 == 0 => Ok(Chain { last }),
-            _ => Err(SavedError::Foreign),
+        Chain::parse(metadata).ok_or(SavedError::Foreign)
+    }
+
+    fn parse(metadata: &str) -> Option<Chain> {
+        let version = |text: &str| text.parse::<i64>().ok().filter(|last| *last >= 0 && last % 2 == 0);
+        if let Some(last) = metadata.strip_prefix("rowferry:1:last=") {
+            return Some(Chain { last: version(last)?, floor: None });
         }
+        let (last, floor) = metadata.strip_prefix("rowferry:2:last=")?.split_once(":floor=")?;
+        let (floor_last, offset) = floor.split_once('@')?;
+        let offset = offset.parse::<i64>().ok().filter(|offset| *offset >= 0)?;
+        Some(Chain { last: version(last)?, floor: Some(Floor { offset, last: version(floor_last)? }) })
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    #[test]
-    fn versions_follow_the_timestamp_and_rise_by_at_least_two() {
-        let mut chain = Chain::START;
-        let given: Vec<Version> = [Some(5), Some(5), Some(4), None, Some(-1), Some(i64::MAX), Some(6)]
-            .into_iter()
-            .map(|ms| chain.next(ms))
-            .collect();
-        assert_eq!(given, [5000, 5002, 5004, 5006, 5008, 5010, 6000]);
-    }
-
-    #[test]
-    fn a_commit_without_our_state_is_refused() {
-        assert_eq!(Chain::load(""), Err(SavedError::Missing));
-        for foreign in ["x", "rowferry:1:last=", "rowferry:1:last=-2", "rowferry:1:last=3", "rowferry:2:last=4"] {
-            assert_eq!(Chain::load(foreign), Err(SavedError::Foreign), "{foreign}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn a_chain_resumed_anywhere_gives_the_same_versions(
-            stamps in prop::collection::vec(prop::option::of(any::<i64>()), 1..50), cut in any::<prop::sample::Index>()
-        ) {
-            let mut whole = Chain::START;
-            let versions: Vec<Version> = stamps.iter().map(|ms| whole.next(*ms)).collect();
-            let cut = cut.index(stamps.len());
-            let start = if cut == 0 { Chain::START } else { Chain::after(versions[cut - 1]) };
-            let mut resumed = Chain::load(&start.save()).expect("our own form");
-            let again: Vec<Version> = stamps[cut..].iter().map(|ms| resumed.next(*ms)).collect();
-            prop_assert_eq!(&versions[cut..], &again[..]);
-            prop_assert!(versions.iter().all(|version| version % 2 == 0 && *version > 0));
-        }
-    }
-}
+mod tests;

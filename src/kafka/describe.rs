@@ -130,7 +130,12 @@ fn positions(asked: &Asked) -> KafkaResult<(Vec<TopicFacts>, GroupFacts)> {
     }
     let begins = offsets(&consumer, &all, Offset::Beginning)?;
     let ends = offsets(&consumer, &all, Offset::End)?;
-    let committed = match consumer.committed_offsets(all, REQUEST_TIMEOUT) {
+    // An offset that could not be told now must not look like none.
+    let whole = |list: TopicPartitionList| {
+        list.elements().iter().try_for_each(|element| element.error())?;
+        Ok(list)
+    };
+    let committed = match consumer.committed_offsets(all, REQUEST_TIMEOUT).and_then(whole) {
         Ok(committed) => Some(committed),
         Err(error) if is_forbidden(&error) => None,
         Err(error) => return Err(error),

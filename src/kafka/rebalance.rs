@@ -193,13 +193,15 @@ impl<S: Sink> Context<S> {
                  have expired unread; the target has to be filled again from a snapshot"
             ));
         }
-        if next_offset > high {
+        let chain = if self.settings.versions { Some(load_chain(committed, group, next_offset)?) } else { None };
+        // Where it stood before it was set back counts as well.
+        let furthest = chain.and_then(|chain| chain.floor()).map_or(next_offset, |floor| floor.offset.max(next_offset));
+        if furthest > high {
             return Err(format!(
-                "group {group} stands at offset {next_offset}, and the topic ends at {high}: it was truncated or \
+                "group {group} stands at offset {furthest}, and the topic ends at {high}: it was truncated or \
                  created anew; the target has to be filled again from a snapshot"
             ));
         }
-        let chain = if self.settings.versions { Some(load_chain(committed, group, next_offset)?) } else { None };
         Ok(Start { next_offset, chain, end: high })
     }
 

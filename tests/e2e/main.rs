@@ -38,3 +38,4 @@ mod frozen;
 mod kills;
 mod check;
 mod ddl;
+mod seek;

@@ -4,6 +4,7 @@ mod check;
 mod ddl;
 mod dead_letters;
 mod topics;
+mod seek;
 mod verify;
 
 use std::path::PathBuf;
@@ -36,6 +37,7 @@ use tokio::sync::watch;
   cdcconsumer --exit-when-caught-up          apply what is there, then end with 0
   cdcconsumer check                          say what is wrong before it starts
   cdcconsumer ddl | cqlsh                    create the keyspace and the tables of the routes
+  cdcconsumer seek --to-beginning            read everything again, for a table that was added later
   cdcconsumer verify --within 2m             compare source and target row by row
   cdcconsumer dead-letters list --since 2h   what was refused, and why
   cdcconsumer --set sink.cassandra.keyspace=test"
@@ -58,6 +60,7 @@ struct Flags {
 enum Command {
     Check(check::Flags),
     Ddl(ddl::Flags),
+    Seek(seek::Flags),
     Verify(verify::Flags),
     DeadLetters(dead_letters::Flags),
 }
@@ -93,6 +96,7 @@ async fn run(flags: Flags) -> anyhow::Result<Exit> {
         None => start(&config, &flags, shutdown).await,
         Some(Command::Check(_)) => check::run(&config, shutdown).await.map(Ok),
         Some(Command::Ddl(asked)) => ddl::run(&config, asked, shutdown).await.map(Ok),
+        Some(Command::Seek(asked)) => seek::run(&config, asked, shutdown).await.map(Ok),
         Some(Command::Verify(asked)) => verify::run(&config, asked, shutdown).await.map(Ok),
         Some(Command::DeadLetters(asked)) => dead_letters::run(&config, asked, shutdown).await.map(Ok),
     };

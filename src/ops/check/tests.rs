@@ -161,6 +161,9 @@ fn the_dead_letter_topic() {
 #[test]
 fn where_the_group_stands() {
     insta::assert_snapshot!(spoilt(|world| world.commit(101, Some("rowferry:1:last=4"))), @"stopped: t[0]: group g stands at offset 101, and the topic ends at 100: it was truncated or created anew; the target has to be filled again from a snapshot");
+    let set_back = spoilt(|world| world.commit(7, Some("rowferry:2:last=4:floor=8@101")));
+    assert!(set_back.starts_with("stopped: t[0]: group g stands at offset 101"), "{set_back}");
+    assert_eq!(spoilt(|world| world.commit(7, Some("rowferry:2:last=4:floor=8@100"))), "");
     let expired = |world: &mut World| {
         world.kafka.topics[0].partitions[0].range = Some((50, 100));
         world.commit(49, Some("rowferry:1:last=4"));

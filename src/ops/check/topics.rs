@@ -221,9 +221,12 @@ fn out_of_range(group: &str, partition: &PartitionFacts, commit: &CommitFacts) -
              expired unread; the target has to be filled again from a snapshot"
         ));
     }
-    (stands > end).then(|| {
+    // Where it stood before it was set back counts as well.
+    let chain = commit.metadata.as_deref().and_then(|metadata| Chain::load(metadata).ok());
+    let furthest = chain.and_then(|chain| chain.floor()).map_or(stands, |floor| floor.offset.max(stands));
+    (furthest > end).then(|| {
         format!(
-            "group {group} stands at offset {stands}, and the topic ends at {end}: it was truncated or created anew; \
+            "group {group} stands at offset {furthest}, and the topic ends at {end}: it was truncated or created anew; \
              the target has to be filled again from a snapshot"
         )
     })

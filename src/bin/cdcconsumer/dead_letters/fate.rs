@@ -66,8 +66,9 @@ pub fn ready(
         return left("its version is more than a day ahead of this clock, and nothing could be written over it");
     }
     // The chain as it stood before the record gives it the same version again, or the letter's headers do not agree.
-    let chain = Some(version).filter(|version| *version > 0 && version % 2 == 0).map(|it| Chain::after(it - 2));
-    let Some(chain) = chain.filter(|chain| Chain::clone(chain).next(told.timestamp_ms) == version) else {
+    let chain = Some(version).filter(|version| *version > 0 && version % 2 == 0).map(|it| Chain::above(it - 2));
+    let Some(chain) = chain.filter(|chain| Chain::clone(chain).next(told.origin.offset, told.timestamp_ms) == version)
+    else {
         return left("the letter is damaged: its version and its timestamp do not belong together");
     };
     let Some(record_ms) = told.timestamp_ms.filter(|ms| *ms > 0) else {
@@ -216,11 +217,11 @@ mod tests {
     fn a_letter_that_may_be_written_again_gets_its_own_version() {
         let Ready { record, mut chain } = judged(&[], 864_000).expect("it may");
         assert_eq!((&*record.topic, record.offset, record.timestamp_ms), ("t", 7, Some(RECORD_MS)));
-        assert_eq!(chain.next(record.timestamp_ms), RECORD_MS * 1_000);
+        assert_eq!(chain.next(record.offset, record.timestamp_ms), RECORD_MS * 1_000);
         // A record whose stamp went back has a version above it.
         let above = (RECORD_MS * 1_000 + 4_002).to_string();
         let Ready { record, mut chain } = judged(&[("version", Some(&above))], 864_000).expect("it may");
-        assert_eq!(chain.next(record.timestamp_ms).to_string(), above);
+        assert_eq!(chain.next(record.offset, record.timestamp_ms).to_string(), above);
     }
 
     #[test]
