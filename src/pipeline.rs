@@ -28,7 +28,7 @@ use crate::plan::{self, Draft, Pushed};
 use crate::record::{Record, TopicPartition};
 use crate::retry::Backoff;
 use crate::sink::{Failure, Opened, Outcome, ParentWait, Retry, Sink};
-use crate::version::Chain;
+use crate::version::{Chain, Version};
 
 /// A stopped partition tries again this often: a person may have mended what stopped it.
 pub const STOPPED_RETRY: Duration = Duration::from_secs(30);
@@ -237,9 +237,7 @@ impl<S: Sink> Run<'_, S> {
 
     /// Writes a batch until it is durable, and only then moves the position.
     async fn write(&mut self, state: &mut S::Partition, mut batch: Batch) -> Result<(), Revoked> {
-        let held: usize = batch.records.iter().map(|versioned| versioned.record.held_bytes()).sum();
-        let finished = batch.records.len() as u64;
-        let last = batch.records.last().map(|versioned| (versioned.record.offset, versioned.version));
+        let size = Size::of(&batch);
         let pipeline = self.pipeline;
         let replan = |batch: Batch, next_offset: i64, refused: &[Rejected]| {
             let mut reading = pipeline.reading(&batch.partition);
@@ -295,17 +293,22 @@ impl<S: Sink> Run<'_, S> {
                 }
             }
         }
+        self.finish(&batch, &size);
+        Ok(())
+    }
+
+    /// All of a batch is in the sink or in the dead-letter topic: the position goes behind it.
+    fn finish(&mut self, batch: &Batch, size: &Size) {
         self.breaker.finish();
         self.progress.send_modify(|progress| {
             progress.next_offset = batch.next_offset;
-            let after = |chain: Chain| last.map_or(chain, |(offset, version)| chain.after(offset, version));
+            let after = |chain: Chain| size.last.map_or(chain, |(offset, version)| chain.after(offset, version));
             progress.chain = progress.chain.map(after);
-            progress.finished += finished;
+            progress.finished += size.records;
             progress.passed_over += batch.passed_over;
         });
-        self.held.release(held);
+        self.held.release(size.held_bytes);
         self.say(State::Running);
-        Ok(())
     }
 
     /// Part of a batch is durable. Where versions are saved with the position they are known at its end only.
@@ -384,6 +387,24 @@ impl<S: Sink> Run<'_, S> {
             progress.state = state;
             true
         });
+    }
+}
+
+/// What a batch was before records were taken out of it.
+struct Size {
+    records: u64,
+    held_bytes: usize,
+    /// Offset and version of its last record.
+    last: Option<(i64, Version)>,
+}
+
+impl Size {
+    fn of(batch: &Batch) -> Size {
+        Size {
+            records: batch.records.len() as u64,
+            held_bytes: batch.records.iter().map(|versioned| versioned.record.held_bytes()).sum(),
+            last: batch.records.last().map(|versioned| (versioned.record.offset, versioned.version)),
+        }
     }
 }
 

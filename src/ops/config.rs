@@ -290,38 +290,7 @@ fn check(config: &Config, problems: &mut Vec<String>) {
     }
     for (name, consumer) in [("consumer", &config.consumer), ("cdcconsumer", &config.cdcconsumer)] {
         let Some(consumer) = consumer else { continue };
-        if consumer.routes.is_empty() {
-            problems.push(format!("{name} has no routes: add a [[{name}.routes]]"));
-        }
-        if consumer.topics_interval_seconds == 0 {
-            problems.push(format!("{name}.topics_interval_seconds = 0: give at least 1"));
-        }
-        for route in &consumer.routes {
-            let place = format!("{name}.routes, {} → {}", route.topics(), route.table);
-            problems.extend(route.problems().into_iter().map(|problem| format!("{place}: {problem}")));
-        }
-        let lacks_flag = |route: &&Route| route.soft_delete.is_none() && name == "consumer";
-        for route in consumer.routes.iter().filter(lacks_flag) {
-            problems.push(format!(
-                "{name}.routes, {} → {}: business events need a `soft_delete`: name the flag column",
-                route.topic, route.table,
-            ));
-        }
-        for route in consumer.routes.iter().filter(|route| name == "cdcconsumer" && route.modified_at.is_some()) {
-            problems.push(format!(
-                "{name}.routes, {} → {}: `modified_at` is for business events, and changes have versions: remove it",
-                route.topic, route.table
-            ));
-        }
-        for (route, setting) in consumer.routes.iter().flat_map(|route| route.for_changes().map(move |it| (route, it)))
-        {
-            if name == "consumer" {
-                problems.push(format!(
-                    "{name}.routes, {} → {}: `{setting}` is for mirrored tables, and events come from none: remove it",
-                    route.topic, route.table
-                ));
-            }
-        }
+        check_consumer(name, consumer, problems);
     }
     if let Some(cassandra) = &config.sink.cassandra {
         if cassandra.nodes.is_empty() || !cassandra.nodes.iter().all(|node| is_address(node)) {
@@ -338,6 +307,40 @@ fn check(config: &Config, problems: &mut Vec<String>) {
     check_connections(config, problems);
     if !matches!(config.log.format.as_str(), "auto" | "text" | "json") {
         problems.push(format!("log.format = \"{}\": give auto, text or json", config.log.format));
+    }
+}
+
+fn check_consumer(name: &str, consumer: &Consumer, problems: &mut Vec<String>) {
+    if consumer.routes.is_empty() {
+        problems.push(format!("{name} has no routes: add a [[{name}.routes]]"));
+    }
+    if consumer.topics_interval_seconds == 0 {
+        problems.push(format!("{name}.topics_interval_seconds = 0: give at least 1"));
+    }
+    for route in &consumer.routes {
+        let place = format!("{name}.routes, {} → {}", route.topics(), route.table);
+        problems.extend(route.problems().into_iter().map(|problem| format!("{place}: {problem}")));
+    }
+    let lacks_flag = |route: &&Route| route.soft_delete.is_none() && name == "consumer";
+    for route in consumer.routes.iter().filter(lacks_flag) {
+        problems.push(format!(
+            "{name}.routes, {} → {}: business events need a `soft_delete`: name the flag column",
+            route.topic, route.table,
+        ));
+    }
+    for route in consumer.routes.iter().filter(|route| name == "cdcconsumer" && route.modified_at.is_some()) {
+        problems.push(format!(
+            "{name}.routes, {} → {}: `modified_at` is for business events, and changes have versions: remove it",
+            route.topic, route.table
+        ));
+    }
+    for (route, setting) in consumer.routes.iter().flat_map(|route| route.for_changes().map(move |it| (route, it))) {
+        if name == "consumer" {
+            problems.push(format!(
+                "{name}.routes, {} → {}: `{setting}` is for mirrored tables, and events come from none: remove it",
+                route.topic, route.table
+            ));
+        }
     }
 }
 
