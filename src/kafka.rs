@@ -9,6 +9,7 @@ pub mod describe;
 pub mod sample;
 pub mod probe;
 pub mod seek;
+pub mod signal;
 pub mod dead_letter;
 pub mod letters;
 pub mod topic_ends;

@@ -5,4 +5,5 @@ pub mod telemetry;
 pub mod shutdown;
 pub mod service;
 pub mod check;
+pub mod backfill;
 pub mod reselect;

@@ -17,6 +17,7 @@ mod transaction;
 pub mod source;
 mod catalog;
 pub mod describe;
+pub mod signal;
 pub mod reselect;
 
 use std::collections::BTreeMap;

@@ -39,3 +39,4 @@ mod kills;
 mod check;
 mod ddl;
 mod seek;
+mod backfill;

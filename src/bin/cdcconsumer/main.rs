@@ -1,5 +1,6 @@
 //! `cdcconsumer`: Debezium's changes from Kafka into Cassandra, and the commands that an operator needs beside it.
 
+mod backfill;
 mod check;
 mod ddl;
 mod dead_letters;
@@ -58,6 +59,7 @@ struct Flags {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Backfill(backfill::Flags),
     Check(check::Flags),
     Ddl(ddl::Flags),
     Seek(seek::Flags),
@@ -96,6 +98,7 @@ async fn run(flags: Flags) -> anyhow::Result<Exit> {
         None => start(&config, &flags, shutdown).await,
         Some(Command::Check(_)) => check::run(&config, shutdown).await.map(Ok),
         Some(Command::Ddl(asked)) => ddl::run(&config, asked, shutdown).await.map(Ok),
+        Some(Command::Backfill(asked)) => backfill::run(&config, asked, shutdown).await.map(Ok),
         Some(Command::Seek(asked)) => seek::run(&config, asked, shutdown).await.map(Ok),
         Some(Command::Verify(asked)) => verify::run(&config, asked, shutdown).await.map(Ok),
         Some(Command::DeadLetters(asked)) => dead_letters::run(&config, asked, shutdown).await.map(Ok),

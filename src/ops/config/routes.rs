@@ -98,7 +98,13 @@ pub struct Debezium {
     include_unknown_datatypes: Option<bool>,
     unavailable_value_placeholder: Option<String>,
     /// `schema.table`
-    signal_data_collection: Option<String>,
+    pub signal_data_collection: Option<String>,
+    /// `signal.kafka.topic`
+    pub signal_kafka_topic: Option<String>,
+    /// `notification.sink.topic.name`
+    pub notification_topic: Option<String>,
+    /// `topic.prefix`, where topics are not called as Debezium calls them by itself.
+    pub topic_prefix: Option<String>,
     /// `value.converter.schemas.enable`: every record brings its schema.
     schemas: Option<bool>,
     /// `value.converter.replace.null.with.default`
@@ -201,7 +207,7 @@ fn schema_and_table(name: &str) -> Option<(String, String)> {
 
 impl Debezium {
     /// These settings, and those of `base` where these say nothing.
-    fn over(&self, base: &Debezium) -> Debezium {
+    pub fn over(&self, base: &Debezium) -> Debezium {
         let text = |mine: &Option<String>, base: &Option<String>| mine.as_ref().or(base.as_ref()).cloned();
         Debezium {
             decimal_handling_mode: self.decimal_handling_mode.or(base.decimal_handling_mode),
@@ -215,6 +221,9 @@ impl Debezium {
                 &base.unavailable_value_placeholder,
             ),
             signal_data_collection: text(&self.signal_data_collection, &base.signal_data_collection),
+            signal_kafka_topic: text(&self.signal_kafka_topic, &base.signal_kafka_topic),
+            notification_topic: text(&self.notification_topic, &base.notification_topic),
+            topic_prefix: text(&self.topic_prefix, &base.topic_prefix),
             schemas: self.schemas.or(base.schemas),
             replace_null_with_default: self.replace_null_with_default.or(base.replace_null_with_default),
         }

@@ -1,0 +1,133 @@
+//! `cdcconsumer backfill`: rows that no topic has come by an incremental snapshot, by both ways of signalling, while
+//! the source goes on.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::stack::{BROKERS, Scenario};
+
+/// Rows that were there before the connector, which takes no snapshot by itself.
+async fn rows_without_a_snapshot(scenario: &Scenario) {
+    scenario
+        .sql(
+            "CREATE TABLE debezium_signal (id varchar(64) PRIMARY KEY, type varchar(32) NOT NULL, data varchar(2048));
+             ALTER PUBLICATION cdc_pub ADD TABLE debezium_signal;
+             GRANT SELECT, INSERT, UPDATE, DELETE ON debezium_signal TO debezium;
+             INSERT INTO users SELECT md5('u' || n)::uuid, 'User ' || n, '1970-01-01', '2025-01-01Z', '2025-01-01Z'
+               FROM generate_series(1, 50) n;
+             INSERT INTO orders SELECT md5('o' || n)::uuid, 'PLACED', md5('u' || (1 + n % 50))::uuid, n, n / 100.0,
+                                       '2025-01-01Z', '2025-01-01Z' FROM generate_series(1, 5000) n",
+        )
+        .await;
+    let (signals, notices) = (scenario.topic("signals"), scenario.topic("notifications"));
+    // That of the signal table too, so that it is removed in the end.
+    for topic in [&signals, &scenario.topic("public.debezium_signal")] {
+        scenario.make_topic(topic, 1, &[]).await;
+    }
+    scenario.make_topic(&notices, 1, &[]).await;
+    let settings = format!(
+        r#", "snapshot.mode": "no_data", "signal.data.collection": "public.debezium_signal",
+            "signal.enabled.channels": "source,kafka", "signal.kafka.topic": "{signals}",
+            "signal.kafka.bootstrap.servers": "{BROKERS}", "signal.kafka.groupId": "{}-signals",
+            "notification.enabled.channels": "sink", "notification.sink.topic.name": "{notices}""#,
+        scenario.id
+    );
+    scenario.start_debezium_on("public.users,public.orders,public.debezium_signal", &settings).await;
+    scenario.edit_config(|text| {
+        text.replace(
+            "[source.debezium]\n",
+            &format!(
+                "[source.debezium]\nsignal_data_collection = \"public.debezium_signal\"\n\
+                 signal_kafka_topic = \"{signals}\"\nnotification_topic = \"{notices}\"\n"
+            ),
+        )
+    });
+}
+
+async fn backfill_by(way: &str) {
+    let scenario = Scenario::new(&format!("backfill_{way}")).await;
+    rows_without_a_snapshot(&scenario).await;
+    let run = scenario.cdcconsumer().start();
+    run.logs("assigned", 30).await;
+    let done = AtomicBool::new(false);
+    let load = async {
+        // Rows change, go, come and move to another user while they are read.
+        let mut round = 0;
+        while !done.load(Ordering::Relaxed) && round < 2_000 {
+            let some = |part: i32| format!("quantity % 40 = {}", (round * 7 + part) % 40);
+            let status = ["SHIPPED", "DELIVERED"][round as usize % 2];
+            scenario
+                .sql(&format!(
+                    "UPDATE orders SET status = '{status}' WHERE {};
+                     UPDATE orders SET user_id = md5('u' || (1 + (quantity + {round}) % 50))::uuid WHERE {};
+                     DELETE FROM orders WHERE quantity = {};
+                     INSERT INTO orders VALUES (md5('n{round}')::uuid, 'PLACED', md5('u1')::uuid, 100000 + {round}, 1,
+                                                '2025-01-01Z', '2025-01-01Z')",
+                    some(0),
+                    some(1),
+                    (round * 37) % 5000
+                ))
+                .await;
+            round += 1;
+            // A pace that a debug build keeps up with.
+            tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+        }
+        round
+    };
+    let filling = async {
+        for route in ["users", "orders_by_user"] {
+            let asked =
+                scenario.cdcconsumer().arg("backfill").arg(route).arg("--wait").arg("--through").arg(way).start();
+            assert_eq!(asked.exit_code(120).await, 0, "{}{}", asked.out(), asked.log());
+            let out = asked.out();
+            assert!(out.contains("the snapshot is completed") && out.contains("are applied"), "{out}");
+        }
+        done.store(true, Ordering::Relaxed);
+    };
+    let (rounds, ()) = tokio::join!(load, filling);
+    assert!(rounds > 3, "{rounds} rounds of load");
+    scenario.until_debezium_has_sent_all().await;
+    run.signal("TERM");
+    assert_eq!(run.exit_code(25).await, 0);
+    scenario.cdcconsumer_to_the_end().await;
+    scenario.assert_cassandra_equals_postgres().await;
+    assert!(scenario.cassandra_rows("orders_by_user").await.len() > 4_000);
+    scenario.assert_no_dead_letters();
+}
+
+/// 45 s.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_filled_in_under_load_by_a_signal_in_the_table() {
+    backfill_by("table").await;
+}
+
+/// 45 s.
+#[tokio::test(flavor = "multi_thread")]
+async fn rows_are_filled_in_under_load_by_a_signal_in_the_topic() {
+    backfill_by("topic").await;
+}
+
+/// 30 s. A part of the rows, without waiting; and what is refused.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_condition_chooses_rows_and_what_cannot_work_is_refused() {
+    let scenario = Scenario::new("backfill_where").await;
+    let refused = async |flags: &[&str], parts: &[&str]| {
+        let run = flags.iter().fold(scenario.cdcconsumer().arg("backfill"), |program, flag| program.arg(flag)).start();
+        assert_eq!(run.exit_code(40).await, 64, "{flags:?}: {}", run.log());
+        parts.iter().for_each(|part| assert!(run.log().contains(part), "{flags:?}: {}", run.log()));
+    };
+    refused(&["orders"], &["signal_data_collection", "signal_kafka_topic"]).await;
+    rows_without_a_snapshot(&scenario).await;
+    refused(&["nothing"], &["no route leads to a table \"nothing\"", "orders_by_user"]).await;
+    let url = format!("postgres://rowferry:rowferry@127.0.0.1:5432/{}", scenario.id);
+    let flags = ["orders", "--through", "table", "--signal-url", &url];
+    refused(&flags, &["--signal-url", "permission denied for table debezium_signal"]).await;
+
+    let condition = ["backfill", "orders", "--where", "quantity <= 10"];
+    let asked = condition.iter().fold(scenario.cdcconsumer(), |program, flag| program.arg(flag)).start();
+    assert_eq!(asked.exit_code(40).await, 0, "{}", asked.log());
+    assert!(asked.out().contains("with op r, beside the stream"), "{}", asked.out());
+    let topic = scenario.topic("public.orders");
+    crate::stack::until("the ten rows are in the topic", 60, async || scenario.records(&topic).len() == 10).await;
+    scenario.cdcconsumer_to_the_end().await;
+    assert_eq!(scenario.cassandra_rows("orders").await.len(), 10);
+}
