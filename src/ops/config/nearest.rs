@@ -52,7 +52,7 @@ mod tests {
         assert_snapshot!(of("tabel = \"t\""), @"unknown field `tabel`, did you mean `table`?");
         assert_snapshot!(of(&format!("{route}columns = {{ a = {{ form = \"b\" }} }}")), @"unknown field `form`, did you mean `from`?");
         assert_snapshot!(of(&format!("{route}ttl = {{ colum = \"b\" }}")), @"unknown field `colum`, did you mean `column`?");
-        assert_snapshot!(of(&format!("{route}debezium = {{ decimal_mode = \"b\" }}")), @"unknown field `decimal_mode`, expected one of `decimal_handling_mode`, `time_precision_mode`, `binary_handling_mode`, `interval_handling_mode`, `hstore_handling_mode`, `include_unknown_datatypes`, `unavailable_value_placeholder`, `signal_data_collection`, `schemas`, `replace_null_with_default`");
+        assert_snapshot!(of(&format!("{route}debezium = {{ decimal_mode = \"b\" }}")), @"unknown field `decimal_mode`, expected one of `decimal_handling_mode`, `time_precision_mode`, `binary_handling_mode`, `interval_handling_mode`, `hstore_handling_mode`, `include_unknown_datatypes`, `unavailable_value_placeholder`, `signal_data_collection`, `signal_kafka_topic`, `notification_topic`, `topic_prefix`, `schemas`, `replace_null_with_default`");
         assert_snapshot!(of(&format!("{route}debezium = {{ decimal_handling_modes = \"b\" }}")), @"unknown field `decimal_handling_modes`, did you mean `decimal_handling_mode`?");
         assert_snapshot!(of(&format!("{route}consistency = \"LOCAL_QUORM\"")), @"unknown variant `LOCAL_QUORM`, did you mean `LOCAL_QUORUM`?");
         assert_snapshot!(of(&format!("{route}ttl = {{ colour = \"b\" }}")), @"unknown field `colour`, expected `column`");
