@@ -159,11 +159,15 @@ fn positions(asked: &Asked) -> KafkaResult<(Vec<TopicFacts>, GroupFacts)> {
 fn topic(consumer: &BaseConsumer<Quiet>, name: &str) -> KafkaResult<TopicFacts> {
     let metadata = consumer.fetch_metadata(Some(name), REQUEST_TIMEOUT)?;
     let found = metadata.topics().iter().find(|topic| topic.name() == name);
-    let presence = match found.map(|topic| topic.error().map(RDKafkaErrorCode::from)) {
-        Some(None) => Presence::There,
-        Some(Some(RDKafkaErrorCode::TopicAuthorizationFailed)) => Presence::Hidden,
-        // A topic that is just being made has no leaders yet: it is as good as missing.
-        Some(Some(_)) | None => Presence::Missing,
+    let presence = match found.and_then(|topic| topic.error()).map(RDKafkaErrorCode::from) {
+        None if found.is_some() => Presence::There,
+        Some(RDKafkaErrorCode::TopicAuthorizationFailed) => Presence::Hidden,
+        None
+        | Some(
+            RDKafkaErrorCode::UnknownTopicOrPartition | RDKafkaErrorCode::UnknownTopic | RDKafkaErrorCode::InvalidTopic,
+        ) => Presence::Missing,
+        // It has no leader just now, or the like.
+        Some(passing) => return Err(KafkaError::MetadataFetch(passing)),
     };
     let partitions = found.filter(|_| presence == Presence::There).map_or(&[][..], |topic| topic.partitions());
     let mut numbers: Vec<i32> = partitions.iter().map(|partition| partition.id()).collect();
@@ -183,7 +187,10 @@ fn offsets(consumer: &BaseConsumer<Quiet>, all: &TopicPartitionList, which: Offs
     let mut asked = all.clone();
     asked.set_all_offsets(which)?;
     match consumer.offsets_for_times(asked, REQUEST_TIMEOUT) {
-        Ok(told) => Ok(told),
+        Ok(told) => {
+            let passing = told.elements().iter().filter_map(|element| element.error().err()).find(|e| !is_forbidden(e));
+            passing.map_or(Ok(told), Err)
+        }
         Err(error) if is_forbidden(&error) => Ok(TopicPartitionList::new()),
         Err(error) => Err(error),
     }
