@@ -5,16 +5,16 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Header as KafkaHeader, Headers as _, Message as _};
+use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::sync::watch;
 
 use crate::kafka::Quiet;
 use crate::kafka::access::Access;
-use crate::record::{Header, Record};
+use crate::kafka::sample::record;
+use crate::record::Record;
 
 /// The dead-letter topic, open for reading.
 pub struct LetterTopic {
@@ -169,21 +169,5 @@ impl LetterTopic {
         let mut list = TopicPartitionList::new();
         list.add_partition(&self.topic, partition);
         self.consumer.pause(&list).map_err(LettersError::Client)
-    }
-}
-
-fn record(message: &BorrowedMessage<'_>) -> Record {
-    let header = |header: KafkaHeader<'_, &[u8]>| Header {
-        name: header.key.into(),
-        value: header.value.map(Bytes::copy_from_slice),
-    };
-    Record {
-        topic: message.topic().into(),
-        partition: message.partition(),
-        offset: message.offset(),
-        timestamp_ms: message.timestamp().to_millis(),
-        key: message.key().map(Bytes::copy_from_slice),
-        value: message.payload().map(Bytes::copy_from_slice),
-        headers: message.headers().map(|all| all.iter().map(header).collect()).unwrap_or_default(),
     }
 }

@@ -82,7 +82,8 @@ pub fn newest(
     Ok(sample)
 }
 
-fn record(message: &BorrowedMessage<'_>) -> Record {
+/// A record with buffers of its own, for commands that read beside the group.
+pub(super) fn record(message: &BorrowedMessage<'_>) -> Record {
     let header = |header: rdkafka::message::Header<'_, &[u8]>| Header {
         name: header.key.into(),
         value: header.value.map(Bytes::copy_from_slice),
