@@ -34,8 +34,10 @@ CREATE TABLE IF NOT EXISTS public.rowferry_progress (
   partition      integer NOT NULL,
   next_offset    bigint  NOT NULL,
   owner_epoch    bigint  NOT NULL,
+  topic_id       text,  -- which topic it was: one that is made anew keeps its name, and begins at 0
   PRIMARY KEY (consumer_group, topic, partition)
 );
+ALTER TABLE public.rowferry_progress ADD COLUMN IF NOT EXISTS topic_id text;
 
 -- Soft deletion of a user reaches its orders. Users and orders arrive on two topics, in any order, so two triggers
 -- share the work: the first for the orders that are there when the user changes, the second for orders that come

@@ -3,7 +3,11 @@
 pub mod access;
 pub mod poll;
 mod rebalance;
-mod partition;
+pub mod place;
+pub mod partition;
+pub mod saved;
+pub mod topic_id;
+mod topic_watch;
 mod start;
 pub mod describe;
 pub mod sample;
@@ -32,11 +36,15 @@ pub struct ConsumerSettings {
     pub access: Access,
     pub group_id: String,
     pub group_instance_id: Option<String>,
+    /// Partitions are all given up and handed out again at a rebalance, and not one by one.
+    pub eager: bool,
     pub topics: Vec<String>,
     /// Those of them that must not be compacted: a route of theirs needs every change's image before (C4).
     pub uncompacted_topics: Vec<String>,
     /// Commits carry the state of the versions (V2), and a commit without it is refused.
     pub versions: bool,
+    /// Partitions that a topic got after the group began it may be begun too.
+    pub accept_added_partitions: bool,
     /// Bound on the records that are read and not yet durable, shared evenly by the assigned partitions. Each
     /// partition may hold one record beyond its share, so that none can starve another.
     pub held_bytes_max: usize,
@@ -91,6 +99,9 @@ impl ConsumerContext for Quiet {}
 fn group_client(settings: &ConsumerSettings) -> ClientConfig {
     let mut config = settings.access.client(&GROUP_SETTINGS);
     config.set("group.id", &settings.group_id);
+    if settings.eager {
+        config.set("partition.assignment.strategy", "range");
+    }
     if let Some(id) = &settings.group_instance_id {
         config.set("group.instance.id", id);
     }

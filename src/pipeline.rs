@@ -6,6 +6,7 @@
 
 mod parent;
 pub mod breaker;
+mod checkpoint;
 mod letters;
 pub mod reading;
 pub mod reselect;
@@ -16,6 +17,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::Instant;
 
 use crate::change::{Decoded, Reject};
 use crate::pipeline::breaker::{Breaker, BreakerLimits};
@@ -60,6 +62,8 @@ pub struct Assignment {
     pub start_offset: i64,
     /// The versions as of `start_offset`; `None` where the sink orders by position instead.
     pub chain: Option<Chain>,
+    /// The id of the topic, where Kafka tells it.
+    pub topic_id: Option<String>,
     pub records: mpsc::Receiver<Vec<Record>>,
     pub held: Arc<Held>,
     pub progress: watch::Sender<Progress>,
@@ -151,9 +155,10 @@ impl<S: Sink> Pipeline<S> {
     /// Runs one partition until it is revoked. The last progress sent is the answer: it counts whatever happens
     /// after, and whoever comes next starts there.
     pub async fn run(self: Arc<Self>, assignment: Assignment) {
-        let Assignment { partition, start_offset, chain, records, held, progress, revoked } = assignment;
+        let Assignment { partition, start_offset, chain, topic_id, records, held, progress, revoked } = assignment;
         let breaker = Breaker::new(self.limits.breaker);
-        let mut run = Run { pipeline: &self, partition, held: held.clone(), progress, revoked, breaker };
+        let (pipeline, kept_at) = (&*self, None);
+        let mut run = Run { pipeline, partition, topic_id, held: held.clone(), progress, revoked, breaker, kept_at };
         let Ok(Opened { state, next_offset }) = run.open(start_offset).await else { return };
         let draft = Draft::new(self.routes.clone(), run.partition.clone(), next_offset);
         let chunk = Vec::new().into_iter();
@@ -169,17 +174,20 @@ impl<S: Sink> Pipeline<S> {
 struct Run<'p, S> {
     pipeline: &'p Pipeline<S>,
     partition: TopicPartition,
+    topic_id: Option<String>,
     held: Arc<Held>,
     progress: watch::Sender<Progress>,
     revoked: watch::Receiver<bool>,
     breaker: Breaker,
+    /// When the sink last kept a checkpoint.
+    kept_at: Option<Instant>,
 }
 
 impl<S: Sink> Run<'_, S> {
     async fn open(&mut self, start_offset: i64) -> Result<Opened<S::Partition>, Revoked> {
         let mut backoff = Backoff::new();
         loop {
-            match self.pipeline.sink.open(&self.partition, start_offset).await {
+            match self.pipeline.sink.open(&self.partition, start_offset, self.topic_id.as_deref()).await {
                 Ok(opened) => {
                     self.progress.send_modify(|progress| progress.next_offset = opened.next_offset);
                     self.say(State::Running);
@@ -294,7 +302,7 @@ impl<S: Sink> Run<'_, S> {
             }
         }
         self.finish(&batch, &size);
-        Ok(())
+        self.keep().await
     }
 
     /// All of a batch is in the sink or in the dead-letter topic: the position goes behind it.
@@ -329,7 +337,7 @@ impl<S: Sink> Run<'_, S> {
     ) -> Result<Option<Rejected>, Revoked> {
         let offset = batch.records[missing.rejected.record].record.offset;
         let ends = self.topic_ends(&missing.topic).await?;
-        let now = tokio::time::Instant::now().into_std();
+        let now = Instant::now().into_std();
         let late = match patience {
             Some(patience) if patience.offset() == offset => patience.is_over(now, missing.progress, ends.is_some()),
             _ => {

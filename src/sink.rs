@@ -4,6 +4,7 @@ pub mod tls;
 pub mod cassandra;
 pub mod postgres;
 
+use std::collections::BTreeMap;
 use std::future::Future;
 
 use crate::plan::write::{Batch, Rejected};
@@ -17,11 +18,12 @@ pub trait Sink: Send + Sync + 'static {
     type Partition: Send;
 
     /// Takes the partition. Called once per assignment, before any write, with the offset that Kafka says comes
-    /// next. Called again after a [`Failure::Retry`].
+    /// next and, where Kafka tells it, the id of the topic. Called again after a [`Failure`].
     fn open(
         &self,
         partition: &TopicPartition,
         start_offset: i64,
+        topic_id: Option<&str>,
     ) -> impl Future<Output = Result<Opened<Self::Partition>, Failure>> + Send;
 
     /// Writes the batch, and returns when it is durable or when it is known why not. One call at a time for a
@@ -31,6 +33,31 @@ pub trait Sink: Send + Sync + 'static {
     /// A batch whose records all were refused or passed over has no writes, and is written all the same: it moves
     /// the position of a sink that keeps one.
     fn write(&self, partition: &mut Self::Partition, batch: &Batch) -> impl Future<Output = Outcome> + Send;
+
+    /// Keeps where a partition stands, in case that its commit loses what goes with it. Called now and then, after
+    /// what is below it became durable. A sink that keeps positions with its rows has no need of it.
+    fn keep(
+        &self,
+        _partition: &TopicPartition,
+        _checkpoint: &Checkpoint,
+    ) -> impl Future<Output = Result<(), Failure>> + Send {
+        async { Ok(()) }
+    }
+
+    /// The furthest checkpoints that were kept of a topic's partitions.
+    fn kept(&self, _topic: &str) -> impl Future<Output = Result<BTreeMap<i32, Checkpoint>, Failure>> + Send {
+        async { Ok(BTreeMap::new()) }
+    }
+}
+
+/// Where a partition stood once: everything below `next_offset` was durable.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checkpoint {
+    pub next_offset: i64,
+    /// The last version given below it, in microseconds.
+    pub last_version: i64,
+    /// The id of the topic that the offset belongs to, where Kafka tells it.
+    pub topic_id: Option<String>,
 }
 
 /// A partition that was taken. Records below `next_offset` are already in the sink.

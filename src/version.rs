@@ -71,6 +71,22 @@ impl Chain {
         Chain { last: 0, floor: Some(floor) }
     }
 
+    /// The chain of a partition that its topic got beside these: keys have moved to it from theirs, so that it goes on
+    /// above all of them (V2). Beside none, it is the chain of a topic that nobody has read yet.
+    pub fn beside(others: impl Iterator<Item = Chain>) -> Chain {
+        Chain::above(others.map(|other| other.raised().last).max().unwrap_or_default())
+    }
+
+    /// Where a partition goes on whose commit, at `next_offset`, has lost its chain, and with which: a checkpoint is
+    /// known that it once had (V2). The older of the two offsets is where reading begins.
+    pub fn recover(checkpoint: Floor, next_offset: i64) -> (i64, Chain) {
+        if next_offset < checkpoint.offset {
+            (next_offset, Chain { last: 0, floor: Some(checkpoint) })
+        } else {
+            (checkpoint.offset, Chain { last: checkpoint.last, floor: None })
+        }
+    }
+
     /// The chain of a partition that is known to have given no version above this one, whatever it read before.
     pub fn above(version: Version) -> Chain {
         let version = version.max(0);

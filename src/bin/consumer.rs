@@ -36,6 +36,10 @@ struct Flags {
     /// End when every partition has reached the end that it had at the start: with 0, or with 1 if one is stopped.
     #[arg(long)]
     exit_when_caught_up: bool,
+    /// Begin partitions that a topic got after the group began it, too. Without it a run stops such topics, for keys
+    /// have changed their partition, and what is new of a row could be applied before what is old.
+    #[arg(long)]
+    accept_added_partitions: bool,
 }
 
 #[tokio::main]
@@ -90,6 +94,10 @@ async fn start(
         Ok((routes, sink))
     })
     .await?;
-    let kind = Kind { versions: false, exit_when_caught_up: flags.exit_when_caught_up };
+    let kind = Kind {
+        versions: false,
+        exit_when_caught_up: flags.exit_when_caught_up,
+        accept_added_partitions: flags.accept_added_partitions,
+    };
     Ok(service::run(config, consumer, kind, routes, sink, shutdown).await)
 }

@@ -7,10 +7,10 @@ use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::kafka::Quiet;
 use crate::kafka::access::Access;
 use crate::kafka::partition::plain_offset;
 use crate::kafka::rebalance::metadata_of;
+use crate::kafka::{Quiet, saved, topic_id};
 
 /// Whom and what to ask.
 #[derive(Debug, Clone)]
@@ -35,6 +35,8 @@ pub struct Described {
 pub struct TopicFacts {
     pub name: String,
     pub presence: Presence,
+    /// Which topic it is, where the brokers tell (K8).
+    pub id: Option<String>,
     pub partitions: Vec<PartitionFacts>,
     /// The fewest that a partition of it has.
     pub replicas: usize,
@@ -79,6 +81,14 @@ pub struct CommitFacts {
     pub metadata: Option<String>,
 }
 
+impl TopicFacts {
+    /// The id of the topic that a commit was made in, when it is not the one that is there now.
+    pub fn another(&self, commit: &CommitFacts) -> Option<String> {
+        let now = self.id.as_deref()?;
+        saved::topic_id(commit.metadata.as_deref()?).filter(|then| *then != now).map(str::to_string)
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct GroupFacts {
     /// Its offsets may be read.
@@ -119,6 +129,9 @@ fn positions(asked: &Asked) -> KafkaResult<(Vec<TopicFacts>, GroupFacts)> {
     for name in asked.topics.iter().chain([&asked.dead_letter_topic]) {
         topics.push(topic(&consumer, name)?);
     }
+    let there: Vec<&str> = topics.iter().filter(|t| t.presence == Presence::There).map(|t| t.name.as_str()).collect();
+    let identities = topic_id::describe(&consumer, &there, REQUEST_TIMEOUT)?;
+    topics.iter_mut().for_each(|topic| topic.id = identities.get(&topic.name).and_then(|found| found.id.clone()));
     let mut all = TopicPartitionList::new();
     for topic in &topics[..asked.topics.len()] {
         for partition in &topic.partitions {
@@ -175,6 +188,7 @@ fn topic(consumer: &BaseConsumer<Quiet>, name: &str) -> KafkaResult<TopicFacts> 
     Ok(TopicFacts {
         name: name.into(),
         presence,
+        id: None,
         replicas: partitions.iter().map(|partition| partition.replicas().len()).min().unwrap_or_default(),
         partitions: numbers.into_iter().map(|number| PartitionFacts { number, range: None, commit: None }).collect(),
         settings: None,

@@ -9,6 +9,8 @@ use tokio::task::JoinHandle;
 
 use bytes::{Bytes, BytesMut};
 
+use crate::kafka::saved;
+use crate::kafka::topic_id::Identity;
 use crate::pipeline::{Assignment, Held, Pipeline, Progress, State};
 use crate::record::{Header, Record, TopicPartition};
 use crate::sink::Sink;
@@ -20,12 +22,14 @@ use crate::watermark::CommitWatermark;
 const CHUNKS_MAX: usize = 16;
 
 /// Where a partition starts, as found at its assignment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Start {
     pub next_offset: i64,
     pub chain: Option<Chain>,
     /// The high watermark at the assignment.
     pub end: i64,
+    /// What its topic was then, where the brokers tell.
+    pub identity: Option<Identity>,
 }
 
 /// A partition that is ours.
@@ -43,6 +47,7 @@ pub struct Partition {
     worker: Option<JoinHandle<()>>,
     watermark: CommitWatermark,
     pub end_at_start: i64,
+    identity: Option<Identity>,
     /// The offset after the last record that was taken.
     taken_offset: i64,
     headers: Arc<[Header]>,
@@ -64,6 +69,7 @@ impl Partition {
             partition: id.clone(),
             start_offset: start.next_offset,
             chain: start.chain,
+            topic_id: start.identity.as_ref().and_then(|identity| identity.id.clone()),
             records,
             held: held.clone(),
             progress,
@@ -79,7 +85,7 @@ impl Partition {
         let (chunks, _) = mpsc::channel(1);
         let (revoke, _) = watch::channel(false);
         let (_, progress) = watch::channel(Progress { state: State::Stopped(why), ..Progress::at(0, None) });
-        let start = Start { next_offset: 0, chain: None, end: i64::MAX };
+        let start = Start { next_offset: 0, chain: None, end: i64::MAX, identity: None };
         Partition::new(id, start, chunks, Arc::default(), progress, revoke, None)
     }
 
@@ -103,6 +109,7 @@ impl Partition {
             worker,
             watermark: CommitWatermark::new(start.next_offset),
             end_at_start: start.end,
+            identity: start.identity,
             taken_offset: start.next_offset,
             headers: [].into(),
         }
@@ -110,6 +117,10 @@ impl Partition {
 
     /// Takes a record. False when it exceeded the share of `bytes_max` and the partition has to be paused.
     pub fn take(&mut self, message: &BorrowedMessage<'_>, bytes_max: usize) -> bool {
+        // It does not run, and what the client had read before it was paused has no place to go.
+        if self.worker.is_none() {
+            return true;
+        }
         let record = self.record(message);
         self.taken_offset = record.offset + 1;
         let held = self.held.bytes();
@@ -168,7 +179,8 @@ impl Partition {
         let progress = self.progress.borrow();
         self.watermark.advance(progress.next_offset);
         let offset = self.watermark.pending()?;
-        Some((offset, progress.chain.map_or_else(String::new, |chain| chain.save())))
+        let topic_id = self.identity.as_ref().and_then(|identity| identity.id.as_deref());
+        Some((offset, saved::metadata(progress.chain, topic_id)))
     }
 
     pub fn committed(&mut self, next_offset: i64) {
@@ -183,10 +195,21 @@ impl Partition {
         done >= self.end_at_start || (read >= self.end_at_start && done >= self.taken_offset)
     }
 
+    /// What its topic was at the assignment; `None` when the brokers did not tell, or it does not run.
+    pub fn identity(&self) -> Option<&Identity> {
+        self.identity.as_ref()
+    }
+
     /// Tells the worker to finish what it is writing and end.
     pub fn revoke(&self) {
         // Nobody listens when the worker has ended already.
         let _ = self.revoke.send(true);
+    }
+
+    /// Ends the worker at once. What it was writing does no harm: it is written again, or never counts.
+    pub fn abandon(&mut self) {
+        self.revoke();
+        self.worker.iter().for_each(JoinHandle::abort);
     }
 
     /// The worker, to be waited for after [`Partition::revoke`].

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use crate::kafka::partition::plain_offset;
 use crate::kafka::rebalance::{Context, commit};
 use crate::kafka::start::{self, Unready};
+use crate::kafka::topic_watch::TopicWatch;
 use crate::kafka::{ConsumerSettings, group_client};
 use crate::pipeline::{Pipeline, State};
 use crate::retry::Backoff;
@@ -63,7 +64,7 @@ pub fn run<S: Sink>(
     runtime: tokio::runtime::Handle,
     shutdown: watch::Receiver<bool>,
 ) -> Result<Ended, PollError> {
-    if !wait_for_topics(&settings, &runtime, &shutdown)? {
+    if !wait_for_topics(&settings, &*pipeline.sink, &runtime, &shutdown)? {
         return Ok(Ended::Shutdown);
     }
     let config = group_client(&settings);
@@ -72,7 +73,8 @@ pub fn run<S: Sink>(
         config.create_with_context(Context::new(settings, pipeline, runtime)).map_err(PollError::Client)?;
     let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
     consumer.subscribe(&topics).map_err(PollError::Client)?;
-    let poll = Poll { consumer: &consumer, topics, finished: 0, status_at: Instant::now() };
+    let watch = TopicWatch::new(&consumer);
+    let poll = Poll { consumer: &consumer, topics, watch, finished: 0, status_at: Instant::now() };
     let ended = poll.run(&shutdown);
     match &ended {
         Err(PollError::OffsetGone) => consumer.context().abandon_all(),
@@ -82,15 +84,16 @@ pub fn run<S: Sink>(
 }
 
 /// Waits until the topics are there and begun. False when asked to stop.
-fn wait_for_topics(
+fn wait_for_topics<S: Sink>(
     settings: &ConsumerSettings,
+    sink: &S,
     runtime: &tokio::runtime::Handle,
     shutdown: &watch::Receiver<bool>,
 ) -> Result<bool, PollError> {
     let mut backoff = Backoff::new();
     let mut said = String::new();
     loop {
-        match start::prepare(settings, runtime) {
+        match start::prepare(settings, sink, runtime) {
             Ok(()) => return Ok(!*shutdown.borrow()),
             Err(Unready::Refused(why)) => return Err(PollError::Refused(why)),
             Err(Unready::NotYet(what)) if said != what => {
@@ -111,6 +114,7 @@ fn wait_for_topics(
 struct Poll<'c, S: Sink> {
     consumer: &'c BaseConsumer<Context<S>>,
     topics: Vec<&'c str>,
+    watch: TopicWatch<'c, S>,
     /// Records finished as of the last status line, and when that was.
     finished: u64,
     status_at: Instant,
@@ -128,6 +132,7 @@ impl<S: Sink> Poll<'_, S> {
                 commit(self.consumer, self.consumer.context().owned().iter_mut());
                 commit_at = Instant::now() + COMMIT_INTERVAL;
             }
+            self.watch.look(now);
             if now >= self.status_at + STATUS_INTERVAL {
                 self.say_status(now);
             }

@@ -1,7 +1,7 @@
 //! What a rebalance does, inside the client's callbacks and so on the poll thread: partitions are given a worker at
 //! the place where the group left off, and taken from it with their last position committed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -14,13 +14,14 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::runtime::Handle;
 
+use crate::kafka::ConsumerSettings;
 use crate::kafka::access::judge;
 use crate::kafka::partition::{Partition, Start, plain_offset};
-use crate::kafka::{ConsumerSettings, lost_versions};
+use crate::kafka::place::{Found, Place, begin, place, recovered};
+use crate::kafka::topic_id;
 use crate::pipeline::Pipeline;
 use crate::record::TopicPartition;
-use crate::sink::{Failure, Sink};
-use crate::version::{Chain, SavedError};
+use crate::sink::{Checkpoint, Failure, Sink};
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// The callback may hold the poll thread this long while no coordinator answers; then the group is joined anew.
@@ -108,9 +109,26 @@ impl<S: Sink> Context<S> {
 
     /// Ends every worker and commits nothing: when the offsets may be those of another topic by now.
     pub fn abandon_all(&self) {
-        for mut partition in self.owned().drain() {
-            partition.revoke();
-            partition.worker().iter().for_each(|worker| worker.abort());
+        self.owned().drain().iter_mut().for_each(Partition::abandon);
+    }
+
+    /// Stops every partition of a topic, until the process is started again.
+    pub fn stop_topic(&self, consumer: &BaseConsumer<Self>, topic: &str, why: &str, commits: bool) {
+        let mut list = TopicPartitionList::new();
+        for partition in self.owned().iter_mut().filter(|partition| &*partition.id.topic == topic) {
+            list.add_partition(topic, partition.id.partition);
+        }
+        let mut partitions = self.owned().remove(&list);
+        let ids: Vec<TopicPartition> = partitions.iter().map(|partition| partition.id.clone()).collect();
+        if commits {
+            self.revoke(consumer, partitions);
+        } else {
+            partitions.iter_mut().for_each(Partition::abandon);
+        }
+        ids.into_iter().for_each(|id| self.owned().insert(Partition::refused(id, why.into())));
+        if let Err(error) = consumer.pause(&list) {
+            // What is read of them is dropped, for they have no worker.
+            tracing::debug!("{topic} could not be paused: {error}");
         }
     }
 
@@ -154,19 +172,39 @@ impl<S: Sink> Context<S> {
             tracing::warn!("waiting for Kafka to tell {what}: {error}");
             (Instant::now() < deadline).then_some(())
         };
+        let mut topics: Vec<String> = list.elements().iter().map(|element| element.topic().into()).collect();
+        topics.dedup();
+        let names: Vec<&str> = topics.iter().map(String::as_str).collect();
+        let identities = loop {
+            match topic_id::describe(consumer, &names, REQUEST_TIMEOUT) {
+                Ok(identities) => break identities,
+                Err(error) => until("what its topics are", error)?,
+            }
+        };
+        // Those of others too: a partition without a commit beside some with one was added.
+        let mut all = list.clone();
+        for (topic, identity) in &identities {
+            for partition in (0..identity.partitions).filter(|at| list.find_partition(topic, *at).is_none()) {
+                all.add_partition(topic, partition);
+            }
+        }
         let committed = loop {
-            let committed = consumer.committed_offsets(list.clone(), REQUEST_TIMEOUT);
             let each = |list: TopicPartitionList| {
                 list.elements().iter().try_for_each(|element| element.error())?;
                 Ok(list)
             };
-            match committed.and_then(each) {
+            match consumer.committed_offsets(all.clone(), REQUEST_TIMEOUT).and_then(each) {
                 Ok(committed) => break committed,
                 Err(error) => until("the group's offsets", error)?,
             }
         };
-        let mut starts = Vec::with_capacity(committed.count());
-        for element in committed.elements() {
+        let mut begun: HashMap<&str, usize> = HashMap::new();
+        let elements = committed.elements();
+        for element in elements.iter().filter(|element| plain_offset(element.offset()).is_some()) {
+            *begun.entry(element.topic()).or_default() += 1;
+        }
+        let mut starts = Vec::with_capacity(list.count());
+        for element in elements.iter().filter(|at| list.find_partition(at.topic(), at.partition()).is_some()) {
             let id = TopicPartition { topic: element.topic().into(), partition: element.partition() };
             let (low, high) = loop {
                 match consumer.fetch_watermarks(&id.topic, id.partition, REQUEST_TIMEOUT) {
@@ -174,35 +212,64 @@ impl<S: Sink> Context<S> {
                     Err(error) => until("where its partitions begin and end", error)?,
                 }
             };
-            starts.push((id, self.start(&element, low, high)));
+            let next_offset = plain_offset(element.offset());
+            let metadata = next_offset.and_then(|_| metadata_of(element));
+            let found = Found {
+                group_id: &self.settings.group_id,
+                versions: self.settings.versions,
+                next_offset,
+                metadata: metadata.as_deref(),
+                begun: begun.get(element.topic()).copied().unwrap_or_default(),
+                identity: identities.get(element.topic()),
+                low,
+                high,
+            };
+            let start = self.start(&id, &found)?;
+            starts.push((id, start));
         }
+        drop(elements);
         Some(starts)
     }
 
-    fn start(&self, committed: &TopicPartitionListElem<'_>, low: i64, high: i64) -> Result<Start, String> {
-        let group = &self.settings.group_id;
-        let Some(next_offset) = plain_offset(committed.offset()) else {
-            return Err(format!(
-                "group {group} has no commit for it, and it was not there when the group began: stop every member \
-                 and start one again, which begins it"
-            ));
+    /// Decides where a partition starts. A commit that lost its versions is mended from what the sink has kept (V2);
+    /// `None` when the sink cannot tell now.
+    fn start(&self, id: &TopicPartition, found: &Found<'_>) -> Option<Result<Start, String>> {
+        let mut placed = place(id, found);
+        let kept = match &placed {
+            Place::Lost(..) | Place::Unbegun => match kept(&*self.pipeline.sink, &self.runtime, &id.topic) {
+                Ok(kept) => kept,
+                Err(Failure::Retry(what)) => {
+                    tracing::warn!(partition = %id, "waiting for {what}, to find its versions");
+                    return None;
+                }
+                Err(Failure::Stop(why)) => return Some(Err(why)),
+            },
+            Place::At(_) | Place::Refused(_) => BTreeMap::new(),
         };
-        if next_offset < low {
-            return Err(format!(
-                "group {group} stands at offset {next_offset}, and the topic begins at {low}: the records between \
-                 have expired unread; the target has to be filled again from a snapshot"
-            ));
+        if let Place::Lost(next_offset, error) = placed {
+            placed = recovered(id, found, next_offset, &error, kept.get(&id.partition));
+            if let Place::At(start) = &placed {
+                tracing::warn!(
+                    partition = %id,
+                    "{error}: another tool has set the group to offset {next_offset}; it goes on at {} with the versions \
+                     that the sink has kept",
+                    start.next_offset
+                );
+            }
         }
-        let chain = if self.settings.versions { Some(load_chain(committed, group, next_offset)?) } else { None };
-        // Where it stood before it was set back counts as well.
-        let furthest = chain.and_then(|chain| chain.floor()).map_or(next_offset, |floor| floor.offset.max(next_offset));
-        if furthest > high {
-            return Err(format!(
-                "group {group} stands at offset {furthest}, and the topic ends at {high}: it was truncated or \
-                 created anew; the target has to be filled again from a snapshot"
-            ));
-        }
-        Ok(Start { next_offset, chain, end: high })
+        Some(match placed {
+            Place::At(start) => Ok(start),
+            Place::Lost(_, error) => Err(error.to_string()),
+            Place::Unbegun => Err(match begin(id, found, &kept, std::iter::empty()) {
+                Err(why) => why,
+                Ok(_) => format!(
+                    "group {} has no commit for it, and it was not there when the group began: stop every member and \
+                     start one again, which begins it",
+                    found.group_id
+                ),
+            }),
+            Place::Refused(why) => Err(why),
+        })
     }
 
     fn revoke(&self, consumer: &BaseConsumer<Self>, mut partitions: Vec<Partition>) {
@@ -266,15 +333,16 @@ pub fn commit<'p, S: Sink>(consumer: &BaseConsumer<Context<S>>, partitions: impl
     }
 }
 
+/// What the sink has kept of a topic's partitions.
+pub fn kept<S: Sink>(sink: &S, runtime: &Handle, topic: &str) -> Result<BTreeMap<i32, Checkpoint>, Failure> {
+    let asked = runtime.block_on(async { tokio::time::timeout(REQUEST_TIMEOUT, sink.kept(topic)).await });
+    asked.unwrap_or_else(|_| Err(Failure::Retry("the sink".into())))
+}
+
 /// What a commit carries beside its offset; `None` when that is no text. The client panics over metadata that is no
 /// UTF-8, which only another tool writes.
 pub fn metadata_of(committed: &TopicPartitionListElem<'_>) -> Option<String> {
     std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| committed.metadata().to_string())).ok()
-}
-
-fn load_chain(committed: &TopicPartitionListElem<'_>, group: &str, next_offset: i64) -> Result<Chain, String> {
-    let loaded = metadata_of(committed).ok_or(SavedError::Foreign).and_then(|metadata| Chain::load(&metadata));
-    loaded.map_err(|error| lost_versions(&error, group, committed.topic(), committed.partition(), next_offset))
 }
 
 fn take_over<S: Sink>(consumer: &BaseConsumer<Context<S>>, list: &TopicPartitionList) -> KafkaResult<()> {

@@ -1,14 +1,16 @@
 //! Moving a stopped group to other offsets, in such a way that what is read again never overwrites what is newer (V2).
 
+use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::kafka::Quiet;
 use crate::kafka::access::Access;
 use crate::kafka::describe::{self, CommitFacts, PartitionFacts, TopicFacts};
+use crate::kafka::{Quiet, saved};
+use crate::sink::Checkpoint;
 use crate::version::Chain;
 
 /// Where a group is moved to.
@@ -28,6 +30,7 @@ pub struct Move {
     pub from: Option<i64>,
     pub to: i64,
     pub chain: Chain,
+    pub topic_id: Option<String>,
     /// The versions of what was read before are not known.
     pub lost_versions: bool,
 }
@@ -46,12 +49,22 @@ pub enum SeekError {
     Kafka(#[from] KafkaError),
 }
 
+/// What the sink has kept of topics' partitions, by topic.
+pub type Kept = HashMap<String, BTreeMap<i32, Checkpoint>>;
+
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Plans the move of one partition. `now_us` becomes part of a version only where another tool's commit has lost the
 /// versions of what was read before: what follows is then stamped above this time.
-pub fn plan(topic: &str, partition: &PartitionFacts, to: To, skip_records: bool, now_us: i64) -> Result<Move, String> {
-    let place = format!("{topic}[{}]", partition.number);
+pub fn plan(
+    topic: &TopicFacts,
+    partition: &PartitionFacts,
+    kept: &BTreeMap<i32, Checkpoint>,
+    to: To,
+    skip_records: bool,
+    now_us: i64,
+) -> Result<Move, String> {
+    let place = format!("{}[{}]", topic.name, partition.number);
     let Some((begin, end)) = partition.range else {
         return Err(format!("{place}: its offsets may not be read: grant READ and DESCRIBE on the topic"));
     };
@@ -64,32 +77,56 @@ pub fn plan(topic: &str, partition: &PartitionFacts, to: To, skip_records: bool,
         return Err(format!("{place}: offset {target} is not in it: it begins at {begin} and ends at {end}"));
     }
     let (stands, chain, lost_versions) = match &partition.commit {
-        None => (begin, Chain::START, false),
+        None => {
+            let (stands, chain) = unread(topic, partition.number, kept);
+            (stands.unwrap_or(begin), chain, false)
+        }
         Some(commit) => {
-            let known = saved(commit);
+            let known = saved_chain(commit);
             (commit.next_offset, known.unwrap_or(Chain::above(now_us)), known.is_none())
         }
     };
-    let unread = begin.max(stands)..target;
-    if stands <= end && !unread.is_empty() && !skip_records {
+    // Then its offsets are others, and all of its records are new.
+    let made_anew = stands > end || partition.commit.as_ref().is_some_and(|commit| topic.another(commit).is_some());
+    let unread = if made_anew { begin..target } else { begin.max(stands)..target };
+    if !unread.is_empty() && !skip_records {
         return Err(format!(
-            "{place}: offset {target} is beyond {stands}, where the group stands: {} records would never be applied, \
+            "{place}: offset {target} is beyond {}, where the group stands: {} records would never be applied, \
              and their rows stay wrong until they change again; if that is what you want, say --skip-records",
+            unread.start,
             unread.end - unread.start
         ));
     }
-    let chain = match target < stands && stands <= end {
+    let chain = match target < stands {
+        _ if made_anew => chain.raised(),
         true => chain.set_back(stands),
-        // The topic was made anew: its offsets are others, and all of its records are new.
-        false if stands > end => chain.raised(),
         false => chain,
     };
     let from = partition.commit.as_ref().map(|commit| commit.next_offset);
-    Ok(Move { topic: topic.into(), partition: partition.number, from, to: target, chain, lost_versions })
+    let (topic, topic_id) = (topic.name.clone(), topic.id.clone());
+    Ok(Move { topic, partition: partition.number, from, to: target, chain, topic_id, lost_versions })
 }
 
-fn saved(commit: &CommitFacts) -> Option<Chain> {
-    Chain::load(commit.metadata.as_deref()?).ok()
+/// Where a partition without a commit stands, if it was read before, and with which versions: commits expire, and go
+/// with a topic that is deleted, and then the sink remembers.
+fn unread(topic: &TopicFacts, number: i32, kept: &BTreeMap<i32, Checkpoint>) -> (Option<i64>, Chain) {
+    if let Some(here) = kept.get(&number).filter(|kept| kept.topic_id == topic.id) {
+        return (Some(here.next_offset), Chain::above(here.last_version));
+    }
+    // Keys may stand in any partition by now, so that the highest of all counts.
+    let others = topic.partitions.iter().filter_map(|other| saved_chain(other.commit.as_ref()?));
+    let before = kept.values().map(|kept| Chain::above(kept.last_version));
+    (None, Chain::beside(others.chain(before)))
+}
+
+fn saved_chain(commit: &CommitFacts) -> Option<Chain> {
+    saved::chain(commit.metadata.as_deref()?).ok()
+}
+
+impl Move {
+    fn metadata(&self) -> String {
+        saved::metadata(Some(self.chain), self.topic_id.as_deref())
+    }
 }
 
 /// Refuses a group that somebody reads in. Blocks its thread.
@@ -108,7 +145,7 @@ pub fn commit(access: &Access, group: &str, moves: &[Move]) -> Result<(), SeekEr
     for moved in moves {
         let mut element = list.add_partition(&moved.topic, moved.partition);
         element.set_offset(Offset::Offset(moved.to))?;
-        element.set_metadata(moved.chain.save());
+        element.set_metadata(moved.metadata());
     }
     match consumer.commit(&list, CommitMode::Sync) {
         Ok(()) => {}
@@ -137,7 +174,7 @@ fn read_back(consumer: &BaseConsumer<Quiet>, moves: &[Move]) -> KafkaResult<bool
         let element = committed.find_partition(&moved.topic, moved.partition);
         element.is_some_and(|element| {
             element.offset() == Offset::Offset(moved.to)
-                && super::rebalance::metadata_of(&element).is_some_and(|metadata| metadata == moved.chain.save())
+                && super::rebalance::metadata_of(&element).is_some_and(|metadata| metadata == moved.metadata())
         })
     }))
 }
@@ -145,6 +182,7 @@ fn read_back(consumer: &BaseConsumer<Quiet>, moves: &[Move]) -> KafkaResult<bool
 /// The moves of all partitions, or of the chosen ones; or everything that speaks against them.
 pub fn plan_all(
     topics: &[TopicFacts],
+    kept: &Kept,
     partition: Option<i32>,
     to: To,
     skip_records: bool,
@@ -161,7 +199,7 @@ pub fn plan_all(
             problems.push(format!("topic {} has {} partitions, and no {number}", topic.name, topic.partitions.len()));
         }
         for partition in found {
-            match plan(&topic.name, partition, to, skip_records, now_us) {
+            match plan(topic, partition, kept.get(&topic.name).unwrap_or(&BTreeMap::new()), to, skip_records, now_us) {
                 Ok(moved) => moves.push(moved),
                 Err(problem) => problems.push(problem),
             }
@@ -173,13 +211,22 @@ pub fn plan_all(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kafka::describe::Presence;
 
     const NOW_US: i64 = 1_800_000_000_000_001;
 
     fn plan_from(commit: Option<(i64, &str)>, range: (i64, i64), to: To, skip: bool) -> Result<(i64, String), String> {
         let commit = commit.map(|(next_offset, metadata)| CommitFacts { next_offset, metadata: Some(metadata.into()) });
         let partition = PartitionFacts { number: 3, range: Some(range), commit };
-        plan("t", &partition, to, skip, NOW_US).map(|moved| (moved.to, moved.chain.save()))
+        plan(&topic(&[]), &partition, &BTreeMap::new(), to, skip, NOW_US).map(|moved| (moved.to, moved.chain.save()))
+    }
+
+    fn topic(commits: &[&str]) -> TopicFacts {
+        let commit = |metadata: &&str| CommitFacts { next_offset: 7, metadata: Some((*metadata).into()) };
+        let partition = |commit| PartitionFacts { number: 0, range: Some((0, 9)), commit: Some(commit) };
+        let partitions = commits.iter().map(commit).map(partition).collect();
+        let (name, presence, id, settings) = ("t".into(), Presence::There, Some("new".into()), None);
+        TopicFacts { name, presence, id, partitions, replicas: 3, settings }
     }
 
     #[test]
@@ -227,5 +274,39 @@ mod tests {
             let here = plan_from(Some((70, metadata)), (10, 100), To::Offset(70), false);
             assert_eq!(here, Ok((70, format!("rowferry:1:last={even}"))));
         }
+    }
+
+    #[test]
+    fn a_topic_with_another_id_is_read_from_its_beginning_above_all_that_was() {
+        let anew = |to, skip| plan_from(Some((70, "rowferry:1:last=500 topic=old")), (0, 100), to, skip);
+        assert_eq!(anew(To::Beginning, false), Ok((0, "rowferry:1:last=500".into())));
+        assert!(anew(To::Offset(70), false).is_err(), "70 records of the new topic were never read");
+        assert_eq!(anew(To::Offset(70), true), Ok((70, "rowferry:1:last=500".into())));
+        let same = plan_from(Some((70, "rowferry:1:last=500 topic=new")), (0, 100), To::Offset(70), false);
+        assert_eq!(same, Ok((70, "rowferry:1:last=500".into())));
+    }
+
+    #[test]
+    fn a_partition_whose_commit_is_gone_is_known_by_the_sink() {
+        let kept = |topic_id: &str| {
+            let checkpoint = Checkpoint { next_offset: 70, last_version: 500, topic_id: Some(topic_id.into()) };
+            BTreeMap::from([(3, checkpoint)])
+        };
+        let gone = PartitionFacts { number: 3, range: Some((0, 100)), commit: None };
+        let moved = |kept, to| {
+            plan(&topic(&[]), &gone, &kept, to, false, NOW_US).map(|moved| (moved.to, moved.chain.save())).ok()
+        };
+        let floor = "rowferry:2:last=0:floor=500@70".to_string();
+        assert_eq!(moved(kept("new"), To::Beginning), Some((0, floor)));
+        assert_eq!(moved(kept("new"), To::Offset(71)), None, "a record would be lost");
+        assert_eq!(moved(kept("old"), To::Beginning), Some((0, "rowferry:1:last=500".into())));
+    }
+
+    #[test]
+    fn a_partition_that_was_added_begins_above_its_neighbours() {
+        let neighbours = topic(&["rowferry:1:last=40", "rowferry:2:last=6:floor=90@12", "theirs"]);
+        let added = PartitionFacts { number: 3, range: Some((0, 5)), commit: None };
+        let moved = plan(&neighbours, &added, &BTreeMap::new(), To::Beginning, false, NOW_US).expect("it may");
+        assert_eq!((moved.to, moved.chain.save()), (0, "rowferry:1:last=90".into()));
     }
 }

@@ -8,8 +8,11 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::kafka::{ConsumerSettings, Quiet, group_client};
-use crate::version::Chain;
+use crate::kafka::place::{Found, begin};
+use crate::kafka::rebalance::{kept, metadata_of};
+use crate::kafka::{ConsumerSettings, Quiet, group_client, saved, topic_id};
+use crate::record::TopicPartition;
+use crate::sink::{Failure, Sink};
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -22,27 +25,54 @@ pub enum Unready {
 }
 
 /// One attempt to find the topics and to begin what nobody has begun. Does nothing for partitions with a commit.
-pub fn prepare(settings: &ConsumerSettings, runtime: &tokio::runtime::Handle) -> Result<(), Unready> {
+pub fn prepare<S: Sink>(
+    settings: &ConsumerSettings,
+    sink: &S,
+    runtime: &tokio::runtime::Handle,
+) -> Result<(), Unready> {
     let mut config = group_client(settings);
     // Committing from outside is what makes this safe: the broker refuses it as soon as the group has a member, and
     // so a start can never be written over somebody's progress. A static id would make us a member.
     config.remove("group.instance.id");
     let consumer: BaseConsumer<Quiet> = config.create_with_context(Quiet).map_err(|error| not_yet("Kafka", &error))?;
     let partitions = partitions(&consumer, &settings.topics)?;
+    let topics: Vec<&str> = settings.topics.iter().map(String::as_str).collect();
     runtime.block_on(refuse_compacted(settings))?;
     let committed = consumer.committed_offsets(partitions, REQUEST_TIMEOUT);
     let committed = committed.map_err(|error| not_yet("the group's offsets", &error))?;
+    let identities = topic_id::describe(&consumer, &topics, REQUEST_TIMEOUT);
+    let identities = identities.map_err(|error| not_yet("what the topics are", &error))?;
     let mut first = TopicPartitionList::new();
-    for element in committed.elements() {
-        if element.offset() == Offset::Invalid {
-            let (topic, partition) = (element.topic(), element.partition());
-            let watermarks = consumer.fetch_watermarks(topic, partition, REQUEST_TIMEOUT);
-            let (low, _) = watermarks.map_err(|error| not_yet("where the topics begin", &error))?;
+    for topic in topics {
+        let elements = committed.elements_for_topic(topic);
+        let (unbegun, begun): (Vec<_>, Vec<_>) =
+            elements.iter().partition(|element| element.offset() == Offset::Invalid);
+        // Those that were added later stop all of their topic in a run, which says so.
+        if unbegun.is_empty() || (!begun.is_empty() && !settings.accept_added_partitions) {
+            continue;
+        }
+        let kept = kept(sink, runtime, topic).map_err(|failure| match failure {
+            Failure::Retry(what) => Unready::NotYet(what),
+            Failure::Stop(why) => Unready::Refused(why),
+        })?;
+        let (group_id, versions, identity) = (&*settings.group_id, settings.versions, identities.get(topic));
+        let mut begins = Vec::with_capacity(unbegun.len());
+        for element in unbegun {
+            let id = TopicPartition { topic: topic.into(), partition: element.partition() };
+            let watermarks = consumer.fetch_watermarks(topic, id.partition, REQUEST_TIMEOUT);
+            let (low, high) = watermarks.map_err(|error| not_yet("where the topics begin", &error))?;
+            let (next_offset, metadata, begun_count) = (None, None, begun.len());
+            let found = Found { group_id, versions, next_offset, metadata, begun: begun_count, identity, low, high };
+            let chains = begun.iter().filter_map(|other| saved::chain(&metadata_of(other)?).ok());
+            begins.push(begin(&id, &found, &kept, chains).map(|(offset, chain)| (id.partition, offset, chain)));
+        }
+        // A topic of which one partition cannot be begun is left alone: a run stops it, and says why.
+        let Ok(begins) = begins.into_iter().collect::<Result<Vec<_>, String>>() else { continue };
+        let topic_id = identity.and_then(|identity| identity.id.as_deref());
+        for (partition, next_offset, chain) in begins {
             let mut begin = first.add_partition(topic, partition);
-            begin.set_offset(Offset::Offset(low)).map_err(|error| not_yet("Kafka", &error))?;
-            if settings.versions {
-                begin.set_metadata(Chain::START.save());
-            }
+            begin.set_offset(Offset::Offset(next_offset)).map_err(|error| not_yet("Kafka", &error))?;
+            begin.set_metadata(saved::metadata(versions.then_some(chain), topic_id));
         }
     }
     if first.count() == 0 {

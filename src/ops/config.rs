@@ -121,10 +121,23 @@ pub struct CassandraTls {
 pub struct Consumer {
     pub group_id: String,
     pub group_instance_id: Option<String>,
+    #[serde(default)]
+    pub rebalance_protocol: RebalanceProtocol,
     /// How often new topics are looked for, where routes have patterns.
     #[serde(default = "topics_interval_seconds")]
     pub topics_interval_seconds: u64,
     pub routes: Vec<Route>,
+}
+
+/// How partitions change hands. All members of a group must agree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RebalanceProtocol {
+    /// One by one, while the others go on.
+    #[default]
+    Cooperative,
+    /// All are given up and handed out again.
+    Eager,
 }
 
 #[derive(Debug, Clone, Deserialize)]

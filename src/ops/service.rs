@@ -10,7 +10,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::kafka::poll::{self, Ended, PollError};
 use crate::kafka::{ConsumerSettings, dead_letter, topic_ends};
-use crate::ops::config::{Config, Consumer};
+use crate::ops::config::{Config, Consumer, RebalanceProtocol};
 use crate::ops::reselect;
 use crate::pipeline::reading::Said;
 use crate::pipeline::{Limits, Pipeline};
@@ -43,6 +43,7 @@ pub struct Kind {
     /// Writes carry versions whose state is saved with the commits.
     pub versions: bool,
     pub exit_when_caught_up: bool,
+    pub accept_added_partitions: bool,
 }
 
 /// Requests to the dead-letter producer, for topic ends and for source rows that wait in line.
@@ -146,9 +147,11 @@ pub async fn run<S: Sink>(
         access,
         group_id: consumer.group_id.clone(),
         group_instance_id: consumer.group_instance_id.clone(),
+        eager: consumer.rebalance_protocol == RebalanceProtocol::Eager,
         topics: consumer.topics(),
         uncompacted_topics: moving_topics(&routes),
         versions: kind.versions,
+        accept_added_partitions: kind.accept_added_partitions,
         held_bytes_max: config.limits.held_bytes_max,
         revoke_grace: grace.saturating_sub(COMMIT_GRACE),
         exit_when_caught_up: kind.exit_when_caught_up,

@@ -79,7 +79,8 @@ fn assignment(start_offset: i64, chain: Chain) -> (Assignment, Hold) {
     let held = Arc::new(Held::default());
     let partition = TopicPartition { topic: TOPIC.into(), partition: 0 };
     let chain = Some(chain);
-    let given = Assignment { partition, start_offset, chain, records, held: held.clone(), progress, revoked };
+    let (held_too, topic_id) = (held.clone(), None);
+    let given = Assignment { partition, start_offset, chain, topic_id, records, held: held_too, progress, revoked };
     (given, Hold { chunks, held, progress: seen, revoke })
 }
 
@@ -92,7 +93,7 @@ struct Gated {
 impl Sink for Gated {
     type Partition = ();
 
-    async fn open(&self, _: &TopicPartition, start_offset: i64) -> Result<Opened<()>, Failure> {
+    async fn open(&self, _: &TopicPartition, start_offset: i64, _: Option<&str>) -> Result<Opened<()>, Failure> {
         Ok(Opened { state: (), next_offset: start_offset })
     }
 
@@ -111,7 +112,7 @@ struct Kept(Mutex<Vec<Write>>);
 impl Sink for Kept {
     type Partition = ();
 
-    async fn open(&self, _: &TopicPartition, start_offset: i64) -> Result<Opened<()>, Failure> {
+    async fn open(&self, _: &TopicPartition, start_offset: i64, _: Option<&str>) -> Result<Opened<()>, Failure> {
         Ok(Opened { state: (), next_offset: start_offset })
     }
 
@@ -329,7 +330,7 @@ struct Faulty {
 impl Sink for Faulty {
     type Partition = ();
 
-    async fn open(&self, _: &TopicPartition, start_offset: i64) -> Result<Opened<()>, Failure> {
+    async fn open(&self, _: &TopicPartition, start_offset: i64, _: Option<&str>) -> Result<Opened<()>, Failure> {
         if self.roll() < 0.2 {
             return Err(Failure::Retry("the faulty sink".into()));
         }

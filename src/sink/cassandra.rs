@@ -14,6 +14,7 @@ pub mod statement;
 pub mod group;
 pub mod verdict;
 pub mod expiry;
+pub mod checkpoint;
 pub mod read;
 pub mod gc_grace;
 pub mod describe;
@@ -28,6 +29,7 @@ use scylla::frame::response::result::TableSpec;
 use scylla::statement::batch::{Batch as CqlBatch, BatchStatement, BatchType};
 use tokio::sync::SemaphorePermit;
 
+use self::checkpoint::Checkpoints;
 use self::cluster::Cluster;
 use self::expiry::{Left, TTL_SECONDS_MAX, left, now_ms};
 use self::group::Item;
@@ -39,12 +41,20 @@ use crate::plan::ttl::Ttl;
 use crate::plan::write::{Batch, Expect, Rejected, Write, WriteKind};
 use crate::record::TopicPartition;
 use crate::retry::Verdict;
-use crate::sink::{Failure, Opened, Outcome, Retry, Sink};
+use crate::sink::{Checkpoint, Failure, Opened, Outcome, Retry, Sink};
 
 /// The sink: a cluster with the statements of every route.
 pub struct Cassandra {
     cluster: Cluster,
     routes: Vec<PreparedRoute>,
+    checkpoints: Option<Checkpoints>,
+}
+
+impl Cassandra {
+    /// Keeps there where partitions stand, and finds it there.
+    pub fn with_checkpoints(self, checkpoints: Option<Checkpoints>) -> Self {
+        Cassandra { checkpoints, ..self }
+    }
 }
 
 impl Cluster {
@@ -54,7 +64,7 @@ impl Cluster {
         for route in &routes.routes {
             prepared.push(self.prepare_route(route).await?);
         }
-        Ok(Cassandra { cluster: self.clone(), routes: prepared })
+        Ok(Cassandra { cluster: self.clone(), routes: prepared, checkpoints: None })
     }
 
     async fn prepare_route(&self, route: &Route) -> Result<PreparedRoute, Failure> {
@@ -102,12 +112,12 @@ impl Sink for Cassandra {
     /// Nothing: where a partition stands is in Kafka alone, and the rows carry their versions.
     type Partition = ();
 
-    async fn open(&self, _partition: &TopicPartition, start_offset: i64) -> Result<Opened<()>, Failure> {
+    async fn open(&self, _: &TopicPartition, start_offset: i64, _: Option<&str>) -> Result<Opened<()>, Failure> {
         Ok(Opened { state: (), next_offset: start_offset })
     }
 
-    /// Durable once as many replicas as the route's consistency asks for have acknowledged every row. Rows that can be seen not to fit are rejected before
-    /// anything is sent.
+    /// Durable once as many replicas as the route's consistency asks for have acknowledged every row. Rows that can be
+    /// seen not to fit are rejected before anything is sent.
     async fn write(&self, _partition: &mut (), batch: &Batch) -> Outcome {
         let rows = match self.bind(batch) {
             Ok(rows) => rows,
@@ -127,6 +137,20 @@ impl Sink for Cassandra {
             }
         }
         failed.into_outcome(batch)
+    }
+
+    async fn keep(&self, partition: &TopicPartition, checkpoint: &Checkpoint) -> Result<(), Failure> {
+        match &self.checkpoints {
+            Some(checkpoints) => checkpoints.keep(partition, checkpoint).await,
+            None => Ok(()),
+        }
+    }
+
+    async fn kept(&self, topic: &str) -> Result<BTreeMap<i32, Checkpoint>, Failure> {
+        match &self.checkpoints {
+            Some(checkpoints) => checkpoints.kept(topic).await,
+            None => Ok(BTreeMap::new()),
+        }
     }
 }
 

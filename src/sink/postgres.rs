@@ -139,17 +139,30 @@ pub struct Partition {
 impl Sink for PostgresSink {
     type Partition = Partition;
 
-    async fn open(&self, partition: &TopicPartition, start_offset: i64) -> Result<Opened<Partition>, Failure> {
+    async fn open(
+        &self,
+        partition: &TopicPartition,
+        start_offset: i64,
+        topic_id: Option<&str>,
+    ) -> Result<Opened<Partition>, Failure> {
         let take = async {
             let mut connection = self.connections.lease().await?;
-            let progress = self.group.take(&mut connection, partition, start_offset).await?;
+            let taken = self.group.take(&mut connection, partition, start_offset, topic_id).await?;
             connection.give_back();
-            Ok::<Progress, Fault>(progress)
+            Ok::<_, Fault>(taken)
         };
-        let progress = self.in_time(take).await.map_err(|fault| {
+        let (progress, topic) = self.in_time(take).await.map_err(|fault| {
             let text = format!("taking {partition}: {}", fault.text);
             Failure::from(Fault { text, ..fault })
         })?;
+        if let Some((then, now)) = topic.as_deref().zip(topic_id).filter(|(then, now)| then != now) {
+            return Err(Failure::Stop(format!(
+                "{partition}: the topic was deleted and made anew (its id was {then} and is {now}), so that what is in \
+                 Postgres says nothing about its records; to read it from its beginning, DELETE FROM rowferry_progress \
+                 WHERE consumer_group = '{}' AND topic = '{}'",
+                self.group.0, partition.topic
+            )));
+        }
         if start_offset > progress.next_offset {
             return Err(Failure::Stop(format!(
                 "{partition}: Kafka says that offset {start_offset} comes next, but only the records below {} are in \

@@ -39,4 +39,5 @@ mod kills;
 mod check;
 mod ddl;
 mod seek;
+mod identity;
 mod backfill;

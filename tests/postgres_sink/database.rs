@@ -230,7 +230,7 @@ pub struct Owner {
 
 impl Owner {
     pub async fn open(sink: &Arc<PostgresSink>, topic: &str) -> Owner {
-        let Opened { state, next_offset } = sink.open(&partition(topic), 0).await.unwrap();
+        let Opened { state, next_offset } = sink.open(&partition(topic), 0, None).await.unwrap();
         Owner { sink: sink.clone(), state, next_offset }
     }
 

@@ -54,7 +54,7 @@ fn an_open_transaction_of_a_former_owner_is_waited_for() {
         let mut former = db.connect().await;
         former.execute("BEGIN").await.unwrap();
         former.execute("UPDATE rowferry_progress SET next_offset = 5 WHERE owner_epoch = 1").await.unwrap();
-        let waited = sink.open(&partition("users"), 0).await.map(|_| ());
+        let waited = sink.open(&partition("users"), 0, None).await.map(|_| ());
         assert!(matches!(&waited, Err(Failure::Retry(text)) if text.contains("55P03")), "{waited:?}");
         let waiting = tokio::spawn({
             let sink = sink.clone();
@@ -71,10 +71,28 @@ fn a_start_beyond_what_is_applied_stops() {
     on_database(|db| async move {
         let sink = Arc::new(db.sink().await);
         Owner::open(&sink, "users").await.write(&[user("create", 1, "Ada", 10)]).await;
-        let stopped = sink.open(&partition("users"), 4).await.map(|_| ());
+        let stopped = sink.open(&partition("users"), 4, None).await.map(|_| ());
         let told = "users[0]: Kafka says that offset 4 comes next, but only the records below 1 are in Postgres";
         assert!(matches!(&stopped, Err(Failure::Stop(text)) if text.starts_with(told)), "{stopped:?}");
-        assert_eq!(sink.open(&partition("users"), 1).await.unwrap().next_offset, 1);
+        assert_eq!(sink.open(&partition("users"), 1, None).await.unwrap().next_offset, 1);
+    });
+}
+
+#[test]
+fn a_topic_that_was_made_anew_is_not_taken_for_the_old_one() {
+    on_database(|db| async move {
+        let sink = Arc::new(db.sink().await);
+        Owner::open(&sink, "users").await.write(&[user("create", 1, "Ada", 10)]).await;
+        // A row of before there were ids takes the first that it is told.
+        for id in [Some("old"), None, Some("old")] {
+            assert_eq!(sink.open(&partition("users"), 0, id).await.unwrap().next_offset, 1, "{id:?}");
+        }
+        let stopped = sink.open(&partition("users"), 0, Some("new")).await.map(|_| ());
+        let Err(Failure::Stop(text)) = stopped else { panic!("{stopped:?}") };
+        assert!(text.contains("(its id was old and is new)"), "{text}");
+        let mend = text.split_once("to read it from its beginning, ").expect("it says how").1;
+        db.connect().await.execute(sqlx::AssertSqlSafe(mend.to_string())).await.unwrap();
+        assert_eq!(sink.open(&partition("users"), 0, Some("new")).await.unwrap().next_offset, 0);
     });
 }
 

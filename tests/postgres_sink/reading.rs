@@ -65,7 +65,7 @@ fn every_kind_is_written_and_read_back_to_its_ends() {
         let nothing = crate::database::user("create", 1, "", 1);
         let mut batch = batch(0, &vec![nothing; rows.len()]);
         batch.writes = writes.collect();
-        let mut opened = sink.open(&partition("users"), 0).await.unwrap();
+        let mut opened = sink.open(&partition("users"), 0, None).await.unwrap();
         assert_eq!(sink.write(&mut opened.state, &batch).await, Outcome::Durable);
 
         let postgres = Postgres::connect(db.settings()).await.unwrap();

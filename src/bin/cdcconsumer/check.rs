@@ -11,7 +11,7 @@ use clap::Args;
 use rowferry::kafka::describe::{self, Asked, Described, Presence, TopicFacts};
 use rowferry::kafka::probe;
 use rowferry::kafka::sample::{self, Place, Sample};
-use rowferry::ops::check::{Facts, Finding, Millis, Severity, judge, mapping, sample as look};
+use rowferry::ops::check::{Facts, Finding, Millis, Severity, judge, judge_unread, mapping, sample as look};
 use rowferry::ops::config::routes::Route;
 use rowferry::ops::config::{Config, Consumer};
 use rowferry::ops::service::{Exit, until_there};
@@ -23,6 +23,7 @@ use rowferry::sink::cassandra::describe::TableFacts;
 use rowferry::sink::postgres::{self, Postgres};
 use tokio::sync::watch;
 
+use crate::seek::kept;
 use crate::topics::of_topics;
 use crate::{cassandra_settings, resolve, sections, with_source};
 
@@ -93,6 +94,9 @@ pub async fn run(config: &Config, shutdown: watch::Receiver<bool>) -> Result<Exi
             let tables = tables.as_ref().unwrap_or(&NO_TABLES);
             let facts = Facts { may_write_letters, ..facts(config, consumer, kafka, tables, &routes) };
             checked.findings.extend(judge(&facts));
+            let group = &consumer.group_id;
+            let kept = checked.answer("sink.cassandra", &shutdown, || kept(cluster, &kafka.topics, group)).await?;
+            checked.findings.extend(judge_unread(group, &kafka.topics, &kept.unwrap_or_default()));
             sampled = checked.sample(config, consumer, kafka, &routes).await;
         }
         checked.print(&specs, &routes, kafka.as_ref(), &sampled);

@@ -16,6 +16,7 @@ use rowferry::plan::source::SourceFacts;
 use rowferry::row::Format;
 use rowferry::row::wire::{Modes, Wire};
 use rowferry::sink::Failure;
+use rowferry::sink::cassandra::checkpoint;
 use rowferry::sink::cassandra::ddl::{self, Draft, DraftColumn, Grain, Key, Replication};
 use rowferry::sink::postgres::{self, Postgres};
 use tokio::sync::watch;
@@ -128,6 +129,7 @@ fn text(target: &Cassandra, asked: &Flags, planned: &[Planned]) -> Result<String
             text += &route.comment(draft, grain);
         }
     }
+    text += &format!("\n{}", checkpoint::ddl(&target.keyspace));
     if problems.is_empty() { Ok(text) } else { Err(problems) }
 }
 

@@ -53,6 +53,10 @@ struct Flags {
     /// End when every partition has reached the end that it had at the start: with 0, or with 1 if one is stopped.
     #[arg(long)]
     exit_when_caught_up: bool,
+    /// Begin partitions that a topic got after the group began it, too. Without it a run stops such topics, for keys
+    /// have changed their partition, and what is new of a row could be applied before what is old.
+    #[arg(long)]
+    accept_added_partitions: bool,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -70,8 +74,8 @@ enum Command {
 #[tokio::main]
 async fn main() -> ExitCode {
     let flags = Flags::parse();
-    if flags.command.is_some() && flags.exit_when_caught_up {
-        let text = "--exit-when-caught-up is for running, and a command does not run the pipeline";
+    if flags.command.is_some() && (flags.exit_when_caught_up || flags.accept_added_partitions) {
+        let text = "--exit-when-caught-up and --accept-added-partitions are for running, and a command does not run";
         Flags::command().error(ErrorKind::ArgumentConflict, text).exit();
     }
     match run(flags).await {
@@ -110,7 +114,11 @@ async fn run(flags: Flags) -> anyhow::Result<Exit> {
 async fn start(config: &Config, flags: &Flags, shutdown: watch::Receiver<bool>) -> Result<anyhow::Result<Exit>, Exit> {
     let (consumer, target) = sections(config)?;
     service::check_dead_letter_topic(config, &shutdown).await?;
-    let kind = Kind { versions: true, exit_when_caught_up: flags.exit_when_caught_up };
+    let kind = Kind {
+        versions: true,
+        exit_when_caught_up: flags.exit_when_caught_up,
+        accept_added_partitions: flags.accept_added_partitions,
+    };
     topics::run(config, consumer, target, kind, shutdown).await
 }
 

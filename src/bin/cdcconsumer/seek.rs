@@ -5,14 +5,15 @@ use std::io::Write as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use clap::Args;
-use rowferry::kafka::describe::{self, Asked};
-use rowferry::kafka::seek::{self, Move, SeekError, To};
-use rowferry::ops::config::Config;
-use rowferry::ops::service::{Exit, until_there};
+use rowferry::kafka::describe::{self, Asked, TopicFacts};
+use rowferry::kafka::seek::{self, Kept, Move, SeekError, To};
+use rowferry::ops::config::{Cassandra, Config};
+use rowferry::ops::service::{Exit, about, until_there};
 use rowferry::sink::Failure;
+use rowferry::sink::cassandra::cluster::Cluster;
 use tokio::sync::watch;
 
-use crate::{refused, sections};
+use crate::{cassandra_settings, refused, sections};
 
 /// Moves the stopped group to other offsets of its topics.
 ///
@@ -65,7 +66,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Moves the group, or says why not.
 pub async fn run(config: &Config, flags: &Flags, shutdown: watch::Receiver<bool>) -> Result<Exit, Exit> {
-    let (consumer, _) = sections(config)?;
+    let (consumer, target) = sections(config)?;
     let routed = consumer.topics();
     let topics = match &flags.topic {
         Some(topic) if !routed.contains(topic) => {
@@ -80,7 +81,7 @@ pub async fn run(config: &Config, flags: &Flags, shutdown: watch::Receiver<bool>
         topics,
         dead_letter_topic: config.kafka.dead_letter_topic.clone(),
     };
-    let planning = until_there(&shutdown, || plan(&asked, flags));
+    let planning = until_there(&shutdown, || plan(&asked, target, flags));
     let moves = match tokio::time::timeout(PATIENCE, planning).await {
         Ok(Ok(moves)) => moves,
         Ok(Err(Exit::Done)) => return Err(Exit::Failed),
@@ -100,7 +101,7 @@ pub async fn run(config: &Config, flags: &Flags, shutdown: watch::Receiver<bool>
     Ok(Exit::Done)
 }
 
-async fn plan(asked: &Asked, flags: &Flags) -> Result<Vec<Move>, Failure> {
+async fn plan(asked: &Asked, target: &Cassandra, flags: &Flags) -> Result<Vec<Move>, Failure> {
     let (access, group) = (asked.access.clone(), asked.group_id.clone());
     let stopped = tokio::task::spawn_blocking(move || seek::expect_stopped(&access, &group)).await;
     stopped.map_err(|error| Failure::Stop(error.to_string()))?.map_err(failure)?;
@@ -111,6 +112,8 @@ async fn plan(asked: &Asked, flags: &Flags) -> Result<Vec<Move>, Failure> {
             asked.group_id
         )));
     }
+    let cluster = Cluster::connect(&cassandra_settings(target)).await.map_err(about("sink.cassandra"))?;
+    let kept = kept(&cluster, &described.topics, &asked.group_id).await?;
     let to = match flags.to_offset {
         Some(offset) => To::Offset(offset),
         None if flags.to_beginning => To::Beginning,
@@ -118,8 +121,24 @@ async fn plan(asked: &Asked, flags: &Flags) -> Result<Vec<Move>, Failure> {
     };
     let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
     let now_us = i64::try_from(now.as_micros()).unwrap_or(i64::MAX / 2);
-    seek::plan_all(&described.topics, flags.partition, to, flags.skip_records, now_us)
+    seek::plan_all(&described.topics, &kept, flags.partition, to, flags.skip_records, now_us)
         .map_err(|problems| Failure::Stop(problems.join("\n  ")))
+}
+
+/// What the sink has kept, where there is no commit that says it.
+pub async fn kept(cluster: &Cluster, topics: &[TopicFacts], group: &str) -> Result<Kept, Failure> {
+    let is_unread = |topic: &&TopicFacts| topic.partitions.iter().any(|partition| partition.commit.is_none());
+    let unread: Vec<&TopicFacts> = topics.iter().filter(is_unread).collect();
+    let mut kept = Kept::new();
+    if unread.is_empty() {
+        return Ok(kept);
+    }
+    if let Some(checkpoints) = cluster.checkpoints(group).await? {
+        for topic in unread {
+            kept.insert(topic.name.clone(), checkpoints.kept(&topic.name).await?);
+        }
+    }
+    Ok(kept)
 }
 
 fn failure(error: SeekError) -> Failure {
@@ -145,7 +164,7 @@ async fn commit(asked: &Asked, moves: Vec<Move>) -> Result<(), Exit> {
 
 fn told(group: &str, heading: &str, moves: &[Move]) -> String {
     let mut text = format!("group {group}: {} partitions {heading}\n", moves.len());
-    for Move { topic, partition, from, to, chain, lost_versions } in moves {
+    for Move { topic, partition, from, to, chain, lost_versions, .. } in moves {
         let from_text = from.map_or_else(|| "never read".into(), |from| from.to_string());
         // Writing to a String never fails.
         let _ = write!(text, "  {topic}[{partition}]: {from_text} → {to}");

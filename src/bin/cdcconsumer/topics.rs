@@ -8,8 +8,8 @@ use rowferry::ops::config::{Cassandra, Config, Consumer};
 use rowferry::ops::service::{self, Exit, Kind, about, until_there};
 use rowferry::plan::route::Routes;
 use rowferry::sink::Failure;
-use rowferry::sink::cassandra::Cassandra as Sink;
 use rowferry::sink::cassandra::cluster::Cluster;
+use rowferry::sink::cassandra::{Cassandra as Sink, checkpoint};
 use tokio::sync::watch;
 
 use crate::{cassandra_settings, check, resolve, with_source};
@@ -84,7 +84,16 @@ async fn prepare_for(config: &Config, consumer: Consumer, target: &Cassandra) ->
     let cluster = Cluster::connect(&cassandra_settings(target)).await.map_err(about("sink.cassandra"))?;
     let specs = with_source(config, &consumer.routes).await?;
     let routes = resolve(&specs, &cluster).await?;
-    let sink = cluster.sink(&routes).await?;
+    let checkpoints = cluster.checkpoints(&consumer.group_id).await?;
+    if checkpoints.is_none() {
+        tracing::warn!(
+            "keyspace {} has no table {}: when another tool moves the group, its versions are lost, and `seek` has to \
+             decide where it goes on; `cdcconsumer ddl` prints the table",
+            target.keyspace,
+            checkpoint::TABLE
+        );
+    }
+    let sink = cluster.sink(&routes).await?.with_checkpoints(checkpoints);
     check::before_run(config, &consumer, &routes, &cluster).await?;
     Ok(Prepared { consumer, routes: Arc::new(routes), sink })
 }

@@ -22,6 +22,7 @@ struct World {
 fn topic(name: &str) -> TopicFacts {
     let commit = |next_offset, last| CommitFacts { next_offset, metadata: Some(format!("rowferry:1:last={last}")) };
     TopicFacts {
+        id: None,
         name: name.into(),
         presence: Presence::There,
         partitions: vec![PartitionFacts { number: 0, range: Some((0, 100)), commit: Some(commit(100, 4)) }],
@@ -160,7 +161,7 @@ fn the_dead_letter_topic() {
 
 #[test]
 fn where_the_group_stands() {
-    insta::assert_snapshot!(spoilt(|world| world.commit(101, Some("rowferry:1:last=4"))), @"stopped: t[0]: group g stands at offset 101, and the topic ends at 100: it was truncated or created anew; the target has to be filled again from a snapshot");
+    insta::assert_snapshot!(spoilt(|world| world.commit(101, Some("rowferry:1:last=4"))), @"stopped: t[0]: group g stands at offset 101, and the topic ends at 100: it was truncated or created anew; the target has to be filled again from a snapshot, and the group goes on after `cdcconsumer seek --to-beginning --topic t`");
     let set_back = spoilt(|world| world.commit(7, Some("rowferry:2:last=4:floor=8@101")));
     assert!(set_back.starts_with("stopped: t[0]: group g stands at offset 101"), "{set_back}");
     assert_eq!(spoilt(|world| world.commit(7, Some("rowferry:2:last=4:floor=8@100"))), "");
@@ -168,7 +169,7 @@ fn where_the_group_stands() {
         world.kafka.topics[0].partitions[0].range = Some((50, 100));
         world.commit(49, Some("rowferry:1:last=4"));
     };
-    insta::assert_snapshot!(spoilt(expired), @"stopped: t[0]: group g stands at offset 49, and the topic begins at 50: the records between have expired unread; the target has to be filled again from a snapshot");
+    insta::assert_snapshot!(spoilt(expired), @"stopped: t[0]: group g stands at offset 49, and the topic begins at 50: the records between have expired unread; the target has to be filled again from a snapshot, and the group goes on after `cdcconsumer seek --to-beginning --topic t`");
     insta::assert_snapshot!(spoilt(|world| world.commit(7, Some(""))), @"stopped: t[0]: the commit carries no version state: another tool set group g to offset 7, and the versions of what follows are not known; stop the group and say where to go on: `cdcconsumer seek --to-beginning --topic t --partition 0` reads all that the topic still has, `cdcconsumer seek --to-offset 7 --topic t --partition 0` goes on where the other tool set it");
     assert!(
         spoilt(|world| world.commit(7, None))

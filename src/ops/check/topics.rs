@@ -1,9 +1,12 @@
 //! Findings about topics: those that are read, where the group stands in them, and the one for dead letters.
 
-use super::{DAY_MS, Facts, Findings, Millis};
-use crate::kafka::describe::{CommitFacts, PartitionFacts, Presence, TopicFacts, TopicSettings};
-use crate::kafka::{LETTER_BYTES_MAX, LETTER_HEADERS_BYTES};
-use crate::version::Chain;
+use super::{DAY_MS, Facts, Finding, Findings, Millis};
+use crate::kafka::describe::{PartitionFacts, Presence, TopicFacts, TopicSettings};
+use crate::kafka::place::{Found, Place, begin, place};
+use crate::kafka::seek::Kept;
+use crate::kafka::topic_id::Identity;
+use crate::kafka::{LETTER_BYTES_MAX, LETTER_HEADERS_BYTES, lost_versions};
+use crate::record::TopicPartition;
 
 /// Who is away for a shorter time has to find all records still there.
 const RETENTION_MIN_MS: i64 = DAY_MS;
@@ -201,45 +204,51 @@ pub fn judge_positions(facts: &Facts<'_>, findings: &mut Findings) {
         ));
     }
     for topic in &facts.kafka.topics {
+        let begun = topic.partitions.iter().filter(|partition| partition.commit.is_some()).count();
+        let partitions = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+        let identity = Identity { id: topic.id.clone(), partitions };
+        // A topic that nobody has read yet is begun by a run.
+        for partition in topic.partitions.iter().filter(|_| begun > 0) {
+            let Some((low, high)) = partition.range else { continue };
+            let id = TopicPartition { topic: topic.name.as_str().into(), partition: partition.number };
+            let commit = partition.commit.as_ref();
+            let found = Found {
+                group_id: group,
+                versions: true,
+                next_offset: commit.map(|commit| commit.next_offset),
+                metadata: commit.and_then(|commit| commit.metadata.as_deref()),
+                begun,
+                identity: Some(&identity),
+                low,
+                high,
+            };
+            let refusal = match place(&id, &found) {
+                // One that is not begun is told by those that are: its topic got more partitions.
+                Place::At(_) | Place::Unbegun => continue,
+                Place::Lost(next_offset, error) => lost_versions(&error, group, &id.topic, id.partition, next_offset),
+                Place::Refused(why) => why,
+            };
+            findings.stopped(format!("{id}: {refusal}"));
+        }
+    }
+}
+
+/// Judges topics that have no commit, from what the sink has kept of them: they may have been read before.
+pub fn judge_unread(group: &str, topics: &[TopicFacts], kept: &Kept) -> Vec<Finding> {
+    let mut findings = Findings::default();
+    for topic in topics.iter().filter(|topic| topic.partitions.iter().all(|partition| partition.commit.is_none())) {
+        let Some(kept) = kept.get(&topic.name) else { continue };
+        let partitions = i32::try_from(topic.partitions.len()).unwrap_or(i32::MAX);
+        let identity = Identity { id: topic.id.clone(), partitions };
         for partition in &topic.partitions {
-            let Some(commit) = &partition.commit else { continue };
-            let (name, number) = (&topic.name, partition.number);
-            let refusal = out_of_range(group, partition, commit).or_else(|| foreign(group, name, number, commit));
-            if let Some(refusal) = refusal {
-                findings.stopped(format!("{name}[{number}]: {refusal}"));
+            let Some((low, high)) = partition.range else { continue };
+            let id = TopicPartition { topic: topic.name.as_str().into(), partition: partition.number };
+            let (versions, next_offset, metadata, identity) = (true, None, None, Some(&identity));
+            let found = Found { group_id: group, versions, next_offset, metadata, begun: 0, identity, low, high };
+            if let Err(why) = begin(&id, &found, kept, std::iter::empty()) {
+                findings.stopped(format!("{id}: {why}"));
             }
         }
     }
-}
-
-fn out_of_range(group: &str, partition: &PartitionFacts, commit: &CommitFacts) -> Option<String> {
-    let (begin, end) = partition.range?;
-    let stands = commit.next_offset;
-    if stands < begin {
-        return Some(format!(
-            "group {group} stands at offset {stands}, and the topic begins at {begin}: the records between have \
-             expired unread; the target has to be filled again from a snapshot"
-        ));
-    }
-    // Where it stood before it was set back counts as well.
-    let chain = commit.metadata.as_deref().and_then(|metadata| Chain::load(metadata).ok());
-    let furthest = chain.and_then(|chain| chain.floor()).map_or(stands, |floor| floor.offset.max(stands));
-    (furthest > end).then(|| {
-        format!(
-            "group {group} stands at offset {furthest}, and the topic ends at {end}: it was truncated or created anew; \
-             the target has to be filled again from a snapshot"
-        )
-    })
-}
-
-fn foreign(group: &str, topic: &str, partition: i32, commit: &CommitFacts) -> Option<String> {
-    let loaded = commit.metadata.as_deref().map(Chain::load);
-    match loaded {
-        Some(Ok(_)) => None,
-        Some(Err(error)) => Some(crate::kafka::lost_versions(&error, group, topic, partition, commit.next_offset)),
-        None => {
-            let error = crate::version::SavedError::Foreign;
-            Some(crate::kafka::lost_versions(&error, group, topic, partition, commit.next_offset))
-        }
-    }
+    findings.0
 }

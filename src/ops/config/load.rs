@@ -35,7 +35,7 @@ fn load(
 }
 
 /// Settings that can be overridden: section, key, and whether the value is a string, a number or a list of strings.
-const OVERRIDES: [(&str, &str, Shape); 34] = [
+const OVERRIDES: [(&str, &str, Shape); 36] = [
     ("kafka", "bootstrap_servers", Shape::Text),
     ("kafka", "dead_letter_topic", Shape::Text),
     ("source.postgres", "url", Shape::Text),
@@ -59,8 +59,10 @@ const OVERRIDES: [(&str, &str, Shape); 34] = [
     ("sink.cassandra", "in_flight_max", Shape::Number),
     ("consumer", "group_id", Shape::Text),
     ("consumer", "group_instance_id", Shape::Text),
+    ("consumer", "rebalance_protocol", Shape::Text),
     ("cdcconsumer", "group_id", Shape::Text),
     ("cdcconsumer", "group_instance_id", Shape::Text),
+    ("cdcconsumer", "rebalance_protocol", Shape::Text),
     ("limits", "batch_records_max", Shape::Number),
     ("limits", "batch_bytes_max", Shape::Number),
     ("limits", "record_bytes_max", Shape::Number),
@@ -282,7 +284,7 @@ mod tests {
             with(text, environment, sets).expect_err("it is wrong").0.join("\n")
         };
         insta::assert_snapshot!(told(&FILE.replace("127.0.0.1:9092", "nowhere"), &[], &[]), @r#"kafka.bootstrap_servers = "nowhere": give host:port, separated by commas"#);
-        insta::assert_snapshot!(told(&FILE.replace("group_id", "group"), &[], &[]), @"rowferry.toml line 7: unknown field `group`, expected one of `group_id`, `group_instance_id`, `topics_interval_seconds`, `routes`");
+        insta::assert_snapshot!(told(&FILE.replace("group_id", "group"), &[], &[]), @"rowferry.toml line 7: unknown field `group`, expected one of `group_id`, `group_instance_id`, `rebalance_protocol`, `topics_interval_seconds`, `routes`");
         insta::assert_snapshot!(told(FILE, &[("ROWFERRY_KAFKA_BOOTSTRAP", "x")], &["limits.batch_records_max=many", "nothing=1"]), @r#"
         ROWFERRY_KAFKA_BOOTSTRAP in the environment names no setting: unset it or correct it
         limits.batch_records_max = "many" (--set): give a whole number

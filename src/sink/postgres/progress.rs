@@ -22,22 +22,25 @@ pub struct Group(pub String);
 
 impl Group {
     /// Makes the caller the owner: every earlier one finds its epoch gone. Waits for a transaction that is moving
-    /// the row, up to the connection's lock timeout.
+    /// the row, up to the connection's lock timeout. The id is that of the topic that the row was made for.
     pub async fn take(
         &self,
         connection: &mut PgConnection,
         of: &TopicPartition,
         start_offset: i64,
-    ) -> Result<Progress, Fault> {
+        topic_id: Option<&str>,
+    ) -> Result<(Progress, Option<String>), Fault> {
         let query = sqlx::query(
-            "INSERT INTO rowferry_progress (consumer_group, topic, partition, next_offset, owner_epoch) \
-             VALUES ($1, $2, $3, $4, 1) \
+            "INSERT INTO rowferry_progress (consumer_group, topic, partition, next_offset, owner_epoch, topic_id) \
+             VALUES ($1, $2, $3, $4, 1, $5) \
              ON CONFLICT (consumer_group, topic, partition) \
-             DO UPDATE SET owner_epoch = rowferry_progress.owner_epoch + 1 \
-             RETURNING next_offset, owner_epoch",
+             DO UPDATE SET owner_epoch = rowferry_progress.owner_epoch + 1, \
+                           topic_id = coalesce(rowferry_progress.topic_id, excluded.topic_id) \
+             RETURNING next_offset, owner_epoch, topic_id",
         );
-        let row = query.bind(&self.0).bind(&*of.topic).bind(of.partition).bind(start_offset);
-        Ok(progress(&connection.fetch_one(row).await?)?)
+        let query = query.bind(&self.0).bind(&*of.topic).bind(of.partition).bind(start_offset).bind(topic_id);
+        let row = connection.fetch_one(query).await?;
+        Ok((progress(&row)?, row.try_get(2)?))
     }
 
     /// Moves the row from where it is `expected` to `next_offset`. False when it is not there, or not ours.

@@ -171,7 +171,8 @@ impl<S: Sink> Drive<S> {
         let (progress, mut seen) = watch::channel(Progress::at(start_offset, chain));
         let held = Arc::new(Held::default());
         held.add(ready.record.held_bytes());
-        let assignment = Assignment { partition, start_offset, chain, records, held, progress, revoked };
+        let assignment =
+            Assignment { partition, start_offset, chain, topic_id: None, records, held, progress, revoked };
         let worker = tokio::spawn(self.pipeline.clone().run(assignment));
         // The channel has a place for it, and its receiver is the worker's.
         let _ = chunks.try_send(vec![ready.record]);
@@ -221,7 +222,7 @@ struct Shown {
 impl Sink for Shown {
     type Partition = ();
 
-    async fn open(&self, _partition: &TopicPartition, start_offset: i64) -> Result<Opened<()>, Failure> {
+    async fn open(&self, _: &TopicPartition, start_offset: i64, _: Option<&str>) -> Result<Opened<()>, Failure> {
         Ok(Opened { state: (), next_offset: start_offset })
     }
 
