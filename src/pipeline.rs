@@ -12,8 +12,8 @@ pub mod reading;
 pub mod reselect;
 
 use std::future::Future;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
@@ -28,7 +28,7 @@ use crate::plan::route::Routes;
 use crate::plan::write::{Batch, Rejected, Versioned};
 use crate::plan::{self, Draft, Pushed};
 use crate::record::{Record, TopicPartition};
-use crate::retry::Backoff;
+use crate::retry::{Backoff, Budget};
 use crate::sink::{Failure, Opened, Outcome, ParentWait, Retry, Sink};
 use crate::version::{Chain, Version};
 
@@ -45,6 +45,7 @@ pub struct Pipeline<S> {
     pub reselects: mpsc::Sender<ReselectRequest>,
     /// What was said about the topics' columns, so that each thing is said once.
     pub said: Said,
+    pub retries: Mutex<Budget>,
 }
 
 /// Limits of one batch and one record.
@@ -170,6 +171,14 @@ impl<S: Sink> Pipeline<S> {
     }
 }
 
+impl<S> Pipeline<S> {
+    /// The delay of an attempt that is made again, among those of all partitions.
+    fn turn(&self, delay: Duration) -> Duration {
+        let mut retries = self.retries.lock().unwrap_or_else(PoisonError::into_inner);
+        retries.spend(Instant::now().into_std(), delay)
+    }
+}
+
 /// The loop's hold on one partition.
 struct Run<'p, S> {
     pipeline: &'p Pipeline<S>,
@@ -281,7 +290,10 @@ impl<S: Sink> Run<'_, S> {
                             delay = delay.min(PARENT_DELAY_MAX);
                             refused = self.parent_is_late(&mut parent, &batch, missing).await?;
                         }
-                        None => parent.iter_mut().for_each(ParentPatience::away),
+                        None => {
+                            delay = pipeline.turn(delay);
+                            parent.iter_mut().for_each(ParentPatience::away);
+                        }
                     }
                     let moved = batch.records.first().is_some_and(|first| first.record.offset < next_offset);
                     self.advance(next_offset);

@@ -1,6 +1,6 @@
 //! When to try again: the three reactions to an error, and how long to wait before the next attempt.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use backoff::ExponentialBackoff;
 use backoff::backoff::Backoff as _;
@@ -53,6 +53,28 @@ impl Backoff {
     }
 }
 
+/// How often all partitions together may try again: a cluster in trouble is not stormed by whoever waits for it, however
+/// many partitions there are. Attempts beyond it wait for their turn, and none is given up.
+#[derive(Debug, Default)]
+pub struct Budget {
+    /// When the next attempt has its turn, if attempts had come evenly.
+    turn: Option<Instant>,
+}
+
+impl Budget {
+    /// Attempts a second, once those at once are spent.
+    pub const PER_SECOND_MAX: u32 = 20;
+    pub const AT_ONCE_MAX: u32 = 20;
+
+    /// How long an attempt that would be made after `delay` has to wait instead.
+    pub fn spend(&mut self, now: Instant, delay: Duration) -> Duration {
+        let interval = Duration::from_secs(1) / Self::PER_SECOND_MAX;
+        let turn = self.turn.map_or(now, |turn| turn.max(now));
+        self.turn = Some(turn + interval);
+        delay.max(turn.saturating_duration_since(now).saturating_sub(interval * (Self::AT_ONCE_MAX - 1)))
+    }
+}
+
 impl Default for Backoff {
     fn default() -> Self {
         Self::new()
@@ -70,6 +92,19 @@ mod tests {
         assert_eq!(bounds, [100, 200, 400, 800, 1600, 3200, 6400, 12800, 25600, 30000, 30000, 30000]);
         backoff.reset();
         assert_eq!(backoff.next_delay(1.0), Backoff::FIRST_MAX);
+    }
+
+    #[test]
+    fn attempts_of_all_together_are_bounded_and_none_is_given_up() {
+        let (mut budget, start) = (Budget::default(), Instant::now());
+        let mut attempts: Vec<Duration> = (0..200).map(|_| budget.spend(start, Duration::ZERO)).collect();
+        attempts.sort();
+        assert_eq!(attempts[19], Duration::ZERO, "the first go at once");
+        assert_eq!(attempts[20], Duration::from_millis(50));
+        assert_eq!(attempts[199], Duration::from_secs(9));
+        let later = start + Duration::from_secs(60);
+        assert_eq!(budget.spend(later, Duration::ZERO), Duration::ZERO, "what was not spent comes back");
+        assert_eq!(budget.spend(later, Duration::from_secs(3)), Duration::from_secs(3), "a longer delay stays");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -164,6 +164,7 @@ pub async fn run<S: Sink>(
         topic_ends,
         reselects,
         said: Said::default(),
+        retries: Mutex::default(),
     });
     let runtime = tokio::runtime::Handle::current();
     let stop = shutdown.clone();

@@ -60,7 +60,8 @@ fn rig<S: Sink>(sink: S, batch_records_max: usize) -> Rig<S> {
     let breaker = BreakerLimits { in_a_row_max: 20, per_minute_max: 0 };
     let limits = Limits { batch_records_max, batch_bytes_max: 1 << 20, record_bytes_max: 1 << 20, breaker };
     let (sink, said) = (Arc::new(sink), Said::default());
-    let pipeline = Pipeline { sink, routes: routes(), limits, dead_letters, topic_ends, reselects, said };
+    let (routes, retries) = (routes(), Mutex::default());
+    let pipeline = Pipeline { sink, routes, limits, dead_letters, topic_ends, reselects, said, retries };
     Rig { pipeline: Arc::new(pipeline), letters, _ends: ends, reselects: lacking }
 }
 

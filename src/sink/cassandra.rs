@@ -14,6 +14,7 @@ pub mod statement;
 pub mod group;
 pub mod verdict;
 pub mod expiry;
+mod in_flight;
 pub mod checkpoint;
 pub mod read;
 pub mod gc_grace;
@@ -22,12 +23,13 @@ pub mod ddl;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
 
 use futures::stream::{FuturesUnordered, StreamExt as _};
 use scylla::errors::ExecutionError;
 use scylla::frame::response::result::TableSpec;
+use scylla::response::query_result::QueryResult;
 use scylla::statement::batch::{Batch as CqlBatch, BatchStatement, BatchType};
-use tokio::sync::SemaphorePermit;
 
 use self::checkpoint::Checkpoints;
 use self::cluster::Cluster;
@@ -100,11 +102,6 @@ impl Cluster {
         }
         let partition_columns = insert.get_variable_pk_indexes().len();
         Ok(PreparedRoute { route: route.clone(), insert, delete, partition_columns })
-    }
-
-    /// Waits until one more request may be under way.
-    async fn permit(&self) -> SemaphorePermit<'_> {
-        self.in_flight.acquire().await.expect("the semaphore is never closed")
     }
 }
 
@@ -350,27 +347,38 @@ impl Cassandra {
 
     /// One request. `Ok` when enough replicas have it, or when the batch has failed already and it was not sent.
     async fn send(&self, rows: &[BoundRow<'_>], group: &[usize], halt: &AtomicBool) -> Result<(), ExecutionError> {
-        let _permit = self.cluster.permit().await;
+        let room = self.cluster.in_flight.room().await;
         if halt.load(Ordering::Relaxed) {
             return Ok(());
         }
-        let session = &self.cluster.session;
-        let answer = match group {
-            [at] => session.execute_unpaged(rows[*at].statement(), &rows[*at]).await?,
-            several => {
-                let statements =
-                    several.iter().map(|at| BatchStatement::PreparedStatement(rows[*at].statement().clone())).collect();
-                // Unlogged keeps each statement's timestamp and writes no batch log: what is lost in between is sent
-                // again.
-                let mut request = CqlBatch::new_with_statements(BatchType::Unlogged, statements);
-                request.set_is_idempotent(true);
-                request.set_consistency(consistency(rows[several[0]].prepared.route.consistency));
-                let values: Vec<&BoundRow<'_>> = several.iter().map(|at| &rows[*at]).collect();
-                session.batch(&request, values).await?
+        match self.request(rows, group).await {
+            Ok(answer) => {
+                room.served();
+                self.cluster.count_warnings(&answer);
+                Ok(())
             }
+            Err(error) => {
+                if verdict::execution(&error).verdict == Verdict::Retry {
+                    room.pushed_back(Instant::now());
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn request(&self, rows: &[BoundRow<'_>], group: &[usize]) -> Result<QueryResult, ExecutionError> {
+        let session = &self.cluster.session;
+        let [at] = group else {
+            let statements =
+                group.iter().map(|at| BatchStatement::PreparedStatement(rows[*at].statement().clone())).collect();
+            // Unlogged keeps each statement's timestamp and writes no batch log: what is lost in between is sent again.
+            let mut request = CqlBatch::new_with_statements(BatchType::Unlogged, statements);
+            request.set_is_idempotent(true);
+            request.set_consistency(consistency(rows[group[0]].prepared.route.consistency));
+            let values: Vec<&BoundRow<'_>> = group.iter().map(|at| &rows[*at]).collect();
+            return session.batch(&request, values).await;
         };
-        self.cluster.count_warnings(&answer);
-        Ok(())
+        session.execute_unpaged(rows[*at].statement(), &rows[*at]).await
     }
 }
 

@@ -109,6 +109,7 @@ async fn cassandra_loses_one_node_then_two_and_gets_them_back() {
     run.logs("waiting for Cassandra: ", 60).await;
     status_says(&run, "waiting for Cassandra: Unavailable for LocalQuorum (needs 2, alive 1)").await;
     assert_eq!(committed(&scenario, &group, &topics), stood_at, "nothing can be durable on one node");
+    run.logs("Cassandra pushes back: fewer requests at once", 10).await;
     servers.back();
     until("it goes on by itself", 90, async || all_is_committed()).await;
     run.signal("TERM");

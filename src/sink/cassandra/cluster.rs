@@ -16,8 +16,8 @@ use scylla::policies::retry::FallthroughRetryPolicy;
 use scylla::response::query_result::QueryResult;
 use scylla::statement::Consistency;
 use scylla::statement::prepared::PreparedStatement;
-use tokio::sync::Semaphore;
 
+use super::in_flight::InFlight;
 use super::tls::{self, Doubt, Tls};
 use super::types::kind::{kind_of, kind_of_key};
 use super::verdict;
@@ -33,7 +33,7 @@ pub struct Settings {
     pub keyspace: String,
     pub login: Option<Login>,
     pub tls: Option<Tls>,
-    /// How many requests may be under way at once, over all partitions. At least 1.
+    /// How many requests may be under way at once, over all partitions; fewer while the cluster pushes back. At least 1.
     pub in_flight_max: usize,
     /// After this long without an answer the outcome of a request counts as unknown, and it is sent again.
     pub request_timeout: Duration,
@@ -68,7 +68,7 @@ impl fmt::Debug for Password {
 pub struct Cluster {
     pub(super) session: Arc<Session>,
     pub(super) keyspace: Arc<str>,
-    pub(super) in_flight: Arc<Semaphore>,
+    pub(super) in_flight: Arc<InFlight>,
     connect_timeout: Duration,
     warnings: Arc<AtomicU64>,
 }
@@ -125,7 +125,7 @@ impl Cluster {
         let cluster = Cluster {
             session: Arc::new(session),
             keyspace: settings.keyspace.as_str().into(),
-            in_flight: Arc::new(Semaphore::new(settings.in_flight_max.clamp(1, Semaphore::MAX_PERMITS))),
+            in_flight: Arc::new(InFlight::new(settings.in_flight_max)),
             connect_timeout: settings.connect_timeout,
             warnings: Arc::new(AtomicU64::new(0)),
         };

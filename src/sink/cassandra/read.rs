@@ -92,7 +92,7 @@ impl Reader {
         if !self.can_hold(key) {
             return Ok(None);
         }
-        let _permit = self.cluster.permit().await;
+        let _permit = self.cluster.in_flight.room().await;
         let answer = self.cluster.session.execute_unpaged(&self.read, BoundKey { route: &self.route, key }).await;
         let answer = answer.map_err(|error| verdict::execution(&error).into_failure())?;
         let unreadable = |error: &dyn std::fmt::Display| {

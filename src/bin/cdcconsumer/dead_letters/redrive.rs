@@ -117,7 +117,8 @@ impl<S: Sink> Drive<S> {
             breaker: BreakerLimits { in_a_row_max: 0, per_minute_max: 0 },
         };
         let (sink, said) = (Arc::new(sink), Said::default());
-        let pipeline = Arc::new(Pipeline { sink, routes, limits, dead_letters, topic_ends, reselects, said });
+        let retries = Mutex::default();
+        let pipeline = Arc::new(Pipeline { sink, routes, limits, dead_letters, topic_ends, reselects, said, retries });
         Drive { pipeline, refused, gc_grace, shutdown, _topic_ends: ends }
     }
 
