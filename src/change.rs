@@ -1,7 +1,10 @@
 //! What a record means once it is decoded. Wire formats end here: nothing below knows Debezium's letters.
 
+pub mod position;
+
 use std::fmt;
 
+use crate::change::position::Origin;
 use crate::row::Row;
 
 /// The meaning of one record. Decoding is total: what cannot be read is a [`Reject`], never an error.
@@ -35,6 +38,9 @@ pub struct Change {
     pub after: Option<Row>,
     /// Where it comes from: one value for each of the shape's `source`. Empty where the format does not say it.
     pub source: Row,
+    /// Where in its source's stream it stands, when that is asked for: `None` for the row of a snapshot, and where the
+    /// record does not say it.
+    pub origin: Option<Origin>,
 }
 
 /// What happened to the row.
@@ -87,7 +93,7 @@ pub enum RejectClass {
 impl Change {
     /// A change of which nothing but its images is known.
     pub fn of(op: Op, before: Option<Row>, after: Option<Row>) -> Self {
-        Change { op, before, after, source: Row::new() }
+        Change { op, before, after, source: Row::new(), origin: None }
     }
 }
 

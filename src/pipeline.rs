@@ -5,6 +5,7 @@
 //! topic ends when a record has to wait for another topic.
 
 mod parent;
+mod guard;
 pub mod breaker;
 mod checkpoint;
 mod letters;
@@ -30,6 +31,7 @@ use crate::plan::{self, Draft, Pushed};
 use crate::record::{Record, TopicPartition};
 use crate::retry::{Backoff, Budget};
 use crate::sink::{Failure, Opened, Outcome, ParentWait, Retry, Sink};
+use crate::version::guard::Guard;
 use crate::version::{Chain, Version};
 
 /// A stopped partition tries again this often: a person may have mended what stopped it.
@@ -90,6 +92,10 @@ pub struct Progress {
     pub dead_lettered: u64,
     /// Those that speak of no row.
     pub passed_over: u64,
+    /// Writes that the target had already, of records that their source sent again (V6).
+    pub sent_again: u64,
+    /// Rows that were read to know it.
+    pub guard_reads: u64,
     pub state: State,
 }
 
@@ -134,7 +140,9 @@ struct Revoked;
 impl Progress {
     /// An assignment of which nothing is finished yet.
     pub fn at(next_offset: i64, chain: Option<Chain>) -> Self {
-        Progress { next_offset, chain, finished: 0, dead_lettered: 0, passed_over: 0, state: State::Running }
+        let state = State::Running;
+        let (finished, dead_lettered, passed_over, sent_again, guard_reads) = (0, 0, 0, 0, 0);
+        Progress { next_offset, chain, finished, dead_lettered, passed_over, sent_again, guard_reads, state }
     }
 }
 
@@ -165,7 +173,8 @@ impl<S: Sink> Pipeline<S> {
         let chunk = Vec::new().into_iter();
         let mut reading = self.reading(&run.partition);
         let decode = |versioned: &Versioned| reading.decode(&versioned.record);
-        let intake = Intake { decode, records, chunk, chain, draft, held, skip_below: next_offset, end: None };
+        let guard = chain.map(|chain| chain.guard()).filter(|_| self.routes.is_guarded(&run.partition.topic));
+        let intake = Intake { decode, records, chunk, chain, guard, draft, held, skip_below: next_offset, end: None };
         // The only error is that the partition was revoked, and then the last progress has been sent.
         let _ = run.carry(intake, state).await;
     }
@@ -238,7 +247,7 @@ impl<S: Sink> Run<'_, S> {
             }
             let batch = intake.draft.take();
             self.breaker.begin(batch.records.iter().map(|versioned| versioned.record.offset));
-            let write = self.write(&mut state, batch);
+            let write = self.write(&mut state, batch, intake.guard);
             tokio::pin!(write);
             let mut open = true;
             loop {
@@ -253,12 +262,12 @@ impl<S: Sink> Run<'_, S> {
     }
 
     /// Writes a batch until it is durable, and only then moves the position.
-    async fn write(&mut self, state: &mut S::Partition, mut batch: Batch) -> Result<(), Revoked> {
-        let size = Size::of(&batch);
+    async fn write(&mut self, state: &mut S::Partition, mut batch: Batch, guard: Option<Guard>) -> Result<(), Revoked> {
+        let mut size = Size::of(&batch, guard);
         let pipeline = self.pipeline;
         let replan = |batch: Batch, next_offset: i64, refused: &[Rejected]| {
             let mut reading = pipeline.reading(&batch.partition);
-            let decode = |versioned: &Versioned| reading.decode(&versioned.record);
+            let decode = |versioned: &mut Versioned| reading.decode(&versioned.record);
             plan::again(&pipeline.routes, batch, next_offset, refused, decode)
         };
         let mut backoff = Backoff::new();
@@ -268,6 +277,7 @@ impl<S: Sink> Run<'_, S> {
                 self.dead_letter(&batch, &batch.rejects).await?;
                 batch = replan(batch, i64::MIN, &[]);
             }
+            size.sent_again = self.drop_sent_again(&mut batch).await?.unwrap_or(size.sent_again);
             let refused = self.complete(&mut batch).await?;
             if !refused.is_empty() {
                 self.dead_letter(&batch, &refused).await?;
@@ -323,9 +333,11 @@ impl<S: Sink> Run<'_, S> {
         self.progress.send_modify(|progress| {
             progress.next_offset = batch.next_offset;
             let after = |chain: Chain| size.last.map_or(chain, |(offset, version)| chain.after(offset, version));
+            let after = |chain: Chain| after(chain).guarded(size.guard);
             progress.chain = progress.chain.map(after);
             progress.finished += size.records;
             progress.passed_over += batch.passed_over;
+            progress.sent_again += size.sent_again;
         });
         self.held.release(size.held_bytes);
         self.say(State::Running);
@@ -414,16 +426,20 @@ impl<S: Sink> Run<'_, S> {
 struct Size {
     records: u64,
     held_bytes: usize,
-    /// Offset and version of its last record.
+    /// Offset and version of its last record, and what the source has sent as of it.
     last: Option<(i64, Version)>,
+    guard: Guard,
+    sent_again: u64,
 }
 
 impl Size {
-    fn of(batch: &Batch) -> Size {
+    fn of(batch: &Batch, guard: Option<Guard>) -> Size {
         Size {
             records: batch.records.len() as u64,
             held_bytes: batch.records.iter().map(|versioned| versioned.record.held_bytes()).sum(),
             last: batch.records.last().map(|versioned| (versioned.record.offset, versioned.version)),
+            guard: guard.unwrap_or_default(),
+            sent_again: 0,
         }
     }
 }
@@ -435,6 +451,8 @@ struct Intake<D> {
     /// What is left of the last chunk received.
     chunk: std::vec::IntoIter<Record>,
     chain: Option<Chain>,
+    /// What the source has sent, where some route of the topic is guarded.
+    guard: Option<Guard>,
     draft: Draft,
     held: Arc<Held>,
     /// Records below it are in the sink already.
@@ -476,8 +494,13 @@ impl<D: FnMut(&Versioned) -> Decoded> Intake<D> {
             self.held.release(record.held_bytes());
             return;
         }
-        let versioned = Versioned { record, version };
-        if let Pushed::Stop(why) = self.draft.push(versioned, &mut self.decode) {
+        let Intake { decode, guard, draft, .. } = self;
+        let pushed = draft.push(Versioned::new(record, version), |versioned| {
+            let decoded = decode(versioned);
+            guard.iter_mut().for_each(|guard| guard::stand(guard, versioned, &decoded));
+            decoded
+        });
+        if let Pushed::Stop(why) = pushed {
             self.end = Some(why);
         }
     }

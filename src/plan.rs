@@ -13,6 +13,7 @@ pub mod source;
 mod resolve;
 pub mod write;
 mod fold;
+pub mod guard;
 
 use std::sync::Arc;
 
@@ -72,12 +73,12 @@ impl Draft {
         self.bytes
     }
 
-    /// Adds a record. `decode` is called for its meaning; a panic in it, or in planning, rejects the record (K10).
-    pub fn push(&mut self, versioned: Versioned, decode: impl FnOnce(&Versioned) -> Decoded) -> Pushed {
+    /// Adds a record. `decode` is called for its meaning, and may say how the record stands (V6); a panic in it, or in planning, rejects the record (K10).
+    pub fn push(&mut self, mut versioned: Versioned, decode: impl FnOnce(&mut Versioned) -> Decoded) -> Pushed {
         let at = self.records.len();
         let routes = &self.routes;
         // Planning only reads what it is given, and a decoder changes at its end or not at all.
-        let planned = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match decode(&versioned) {
+        let planned = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match decode(&mut versioned) {
             Decoded::Truncate if stops_at_truncate(routes, &versioned) => Err(TRUNCATED.to_string()),
             Decoded::Stop(why) => Err(why),
             decoded => Ok(plan(routes, at, &versioned, decoded)),
@@ -120,7 +121,7 @@ pub fn again(
     batch: Batch,
     next_offset: i64,
     refused: &[Rejected],
-    mut decode: impl FnMut(&Versioned) -> Decoded,
+    mut decode: impl FnMut(&mut Versioned) -> Decoded,
 ) -> Batch {
     let mut draft = Draft::new(routes.clone(), batch.partition.clone(), next_offset);
     let is_refused = |at: usize| refused.iter().chain(&batch.rejects).any(|rejected| rejected.record == at);
@@ -419,8 +420,9 @@ impl RoutePlan<'_> {
             Expect::Any => Some(self.versioned.version + i64::from(kind == WriteKind::Upsert)),
             Expect::Absent | Expect::Present | Expect::PresentOlder(_) => None,
         };
+        let standing = self.route.guard.as_ref().map(|_| self.versioned.standing).unwrap_or_default();
         let (record, route) = (self.record, self.at);
-        self.writes.push(Write { record, route, kind, expect, version, ends_at_ms, values });
+        self.writes.push(Write { record, route, kind, expect, version, ends_at_ms, standing, values });
     }
 }
 

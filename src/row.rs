@@ -133,6 +133,8 @@ pub struct Shape {
     pub before: Vec<usize>,
     /// What routes want of the envelope's `source`, beside the row. One member may be wanted in two forms.
     pub source: Vec<Field>,
+    /// Some route asks where changes stand in their source's stream.
+    pub positions: bool,
     pub unmapped: Unmapped,
     /// Debezium's `unavailable.value.placeholder`, as configured there.
     pub unavailable: String,
@@ -180,8 +182,8 @@ impl Shape {
     /// A shape with Debezium's defaults.
     pub fn new(format: Format, fields: Vec<Field>, key: Vec<usize>) -> Shape {
         let unavailable = UNAVAILABLE_DEFAULT.to_string();
-        let (before, source) = (key.clone(), Vec::new());
-        Shape { format, fields, key, before, source, unmapped: Unmapped::Ignore, unavailable, signal_table: None }
+        let (before, source, unmapped) = (key.clone(), Vec::new(), Unmapped::Ignore);
+        Shape { format, fields, key, before, source, positions: false, unmapped, unavailable, signal_table: None }
     }
 
     /// No value for any field of `source`.

@@ -7,6 +7,7 @@ pub mod postgres;
 use std::collections::BTreeMap;
 use std::future::Future;
 
+use crate::change::position::Stored;
 use crate::plan::write::{Batch, Rejected};
 use crate::record::TopicPartition;
 
@@ -47,6 +48,16 @@ pub trait Sink: Send + Sync + 'static {
     /// The furthest checkpoints that were kept of a topic's partitions.
     fn kept(&self, _topic: &str) -> impl Future<Output = Result<BTreeMap<i32, Checkpoint>, Failure>> + Send {
         async { Ok(BTreeMap::new()) }
+    }
+
+    /// What the system keeps of the rows of these writes (indexes into the batch's), in their order: the position that
+    /// the last durable write or delete of the row left (V6). Asked for guarded routes alone, and between writes.
+    fn stored(
+        &self,
+        _batch: &Batch,
+        _writes: &[usize],
+    ) -> impl Future<Output = Result<Vec<Option<Stored>>, Failure>> + Send {
+        std::future::ready(Err(Failure::Stop("this sink keeps no positions: remove `rewind_guard`".into())))
     }
 }
 

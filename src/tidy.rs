@@ -16,7 +16,7 @@ const MAY_SEE: [(&str, &[&str]); 18] = [
     ("change", &["row"]),
     ("format", &["record", "row", "change"]),
     ("plan", &["record", "row", "change"]),
-    ("version", &[]),
+    ("version", &["change"]),
     ("watermark", &[]),
     ("retry", &[]),
     ("sink", &["record", "row", "change", "plan"]),

@@ -1,5 +1,9 @@
 //! Write versions: one number for each record, given once in partition order, and the form it is saved in.
 
+pub mod guard;
+
+use self::guard::Guard;
+
 /// A record timestamp after this is not believed (2100-01-01T00:00:00Z, in milliseconds).
 const TIMESTAMP_MAX_MS: i64 = 4_102_444_800_000;
 
@@ -12,6 +16,8 @@ pub const SAVED_BYTES_MAX: usize = 512;
 pub struct Chain {
     last: i64,
     floor: Option<Floor>,
+    /// What the source has sent so far, where some route asks for it (V6).
+    guard: Guard,
 }
 
 /// The furthest checkpoint that a partition had when it was set back (V2). Below it records are read again, with
@@ -37,7 +43,7 @@ pub enum SavedError {
 
 impl Chain {
     /// The chain of a partition that nobody has read yet.
-    pub const START: Chain = Chain { last: 0, floor: None };
+    pub const START: Chain = Chain { last: 0, floor: None, guard: Guard::NEW };
 
     /// Gives the record at this offset its version. A timestamp that is absent, negative or beyond 2100 counts as 0.
     pub fn next(&mut self, offset: i64, timestamp_ms: Option<i64>) -> Version {
@@ -57,18 +63,28 @@ impl Chain {
         self.floor
     }
 
+    pub fn guard(&self) -> Guard {
+        self.guard
+    }
+
+    /// The chain with what the source has sent as of the same record; [`Guard::NEW`] where nobody asks for it.
+    pub fn guarded(self, guard: Guard) -> Chain {
+        Chain { guard, ..self }
+    }
+
     /// The chain as it stands after the record at this offset got this version.
     pub fn after(self, offset: i64, version: Version) -> Chain {
-        Chain { last: version, floor: self.floor.filter(|floor| offset < floor.offset) }
+        Chain { last: version, floor: self.floor.filter(|floor| offset < floor.offset), ..self }
     }
 
     /// The chain of a partition that stands at `next_offset` and is set back to an earlier one. It begins anew, so
-    /// that no version is above the first one of its record, and the furthest checkpoint becomes its floor.
+    /// that no version is above the first one of its record, and the furthest checkpoint becomes its floor. So do the
+    /// marks: the records are read again by us, and were not sent again by their source.
     pub fn set_back(self, next_offset: i64) -> Chain {
         let here = Floor { offset: next_offset, last: self.last };
         let furthest = self.floor.filter(|floor| floor.offset >= next_offset);
         let floor = furthest.map_or(here, |floor| Floor { last: floor.last.max(self.last), ..floor });
-        Chain { last: 0, floor: Some(floor) }
+        Chain { floor: Some(floor), ..Chain::START }
     }
 
     /// The chain of a partition that its topic got beside these: keys have moved to it from theirs, so that it goes on
@@ -81,28 +97,38 @@ impl Chain {
     /// known that it once had (V2). The older of the two offsets is where reading begins.
     pub fn recover(checkpoint: Floor, next_offset: i64) -> (i64, Chain) {
         if next_offset < checkpoint.offset {
-            (next_offset, Chain { last: 0, floor: Some(checkpoint) })
+            (next_offset, Chain { last: 0, floor: Some(checkpoint), ..Chain::START })
         } else {
-            (checkpoint.offset, Chain { last: checkpoint.last, floor: None })
+            (checkpoint.offset, Chain { last: checkpoint.last, ..Chain::START })
         }
     }
 
     /// The chain of a partition that is known to have given no version above this one, whatever it read before.
     pub fn above(version: Version) -> Chain {
         let version = version.max(0);
-        Chain { last: version + version % 2, floor: None }
+        Chain { last: version + version % 2, ..Chain::START }
     }
 
     /// The chain without its floor, above everything that it and its floor gave.
     pub fn raised(self) -> Chain {
-        Chain { last: self.floor.map_or(self.last, |floor| floor.last.max(self.last)), floor: None }
+        Chain { last: self.floor.map_or(self.last, |floor| floor.last.max(self.last)), ..Chain::START }
     }
 
-    /// The saved form: ASCII for the metadata of a commit (V2).
+    /// The saved form: ASCII for the metadata of a commit (V2). A chain without marks has the form that releases before
+    /// the guard read.
     pub fn save(&self) -> String {
-        match self.floor {
-            None => format!("rowferry:1:last={}", self.last),
-            Some(Floor { offset, last }) => format!("rowferry:2:last={}:floor={last}@{offset}", self.last),
+        let (last, form) = (self.last, self.form());
+        let floor = self.floor.map_or_else(String::new, |floor| format!(":floor={}@{}", floor.last, floor.offset));
+        let mut saved = format!("rowferry:{form}:last={last}{floor}");
+        self.guard.save(&mut saved);
+        saved
+    }
+
+    fn form(&self) -> u8 {
+        match (self.guard.is_empty(), self.floor) {
+            (true, None) => 1,
+            (true, Some(_)) => 2,
+            (false, _) => 3,
         }
     }
 
@@ -116,13 +142,19 @@ impl Chain {
 
     fn parse(metadata: &str) -> Option<Chain> {
         let version = |text: &str| text.parse::<i64>().ok().filter(|last| *last >= 0 && last % 2 == 0);
-        if let Some(last) = metadata.strip_prefix("rowferry:1:last=") {
-            return Some(Chain { last: version(last)?, floor: None });
-        }
-        let (last, floor) = metadata.strip_prefix("rowferry:2:last=")?.split_once(":floor=")?;
-        let (floor_last, offset) = floor.split_once('@')?;
-        let offset = offset.parse::<i64>().ok().filter(|offset| *offset >= 0)?;
-        Some(Chain { last: version(last)?, floor: Some(Floor { offset, last: version(floor_last)? }) })
+        let (form, rest) = metadata.strip_prefix("rowferry:")?.split_once(":last=")?;
+        let mut parts = rest.split(':').peekable();
+        let last = version(parts.next()?)?;
+        let floor = match parts.next_if(|part| part.starts_with("floor=")) {
+            None => None,
+            Some(floor) => {
+                let (floor_last, offset) = floor.strip_prefix("floor=")?.split_once('@')?;
+                let offset = offset.parse::<i64>().ok().filter(|offset| *offset >= 0)?;
+                Some(Floor { offset, last: version(floor_last)? })
+            }
+        };
+        let chain = Chain { last, floor, guard: Guard::load(parts)? };
+        (form == chain.form().to_string()).then_some(chain)
     }
 }
 

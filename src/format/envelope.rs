@@ -42,7 +42,7 @@ pub fn read(payload: Payload<'_, '_>) -> Result<Told, Reject> {
             if after.is_none() && op != Op::Delete {
                 return Err(Reject::new(RejectClass::MissingImage, "the change has no `after`"));
             }
-            let change = Change { op, before, after, source: source.values };
+            let change = Change { op, before, after, origin: source.origin.of(op), source: source.values };
             Ok(Told::Change(change, unwanted.into_names()))
         }
         None => match envelope.other {
@@ -58,11 +58,11 @@ pub fn read(payload: Payload<'_, '_>) -> Result<Told, Reject> {
     }
 }
 
-struct Envelope {
+struct Envelope<'t> {
     op: Option<OpLetter>,
     before: Option<Row>,
     after: Option<Row>,
-    source: Source,
+    source: Source<'t>,
     other: Other,
 }
 
@@ -84,7 +84,7 @@ struct EnvelopeSeed<'a, 't> {
 }
 
 impl<'de> DeserializeSeed<'de> for EnvelopeSeed<'_, 'de> {
-    type Value = Option<Envelope>;
+    type Value = Option<Envelope<'de>>;
 
     fn deserialize<D: Deserializer<'de>>(self, deserializer: D) -> Result<Self::Value, D::Error> {
         deserializer.deserialize_any(self)
@@ -92,7 +92,7 @@ impl<'de> DeserializeSeed<'de> for EnvelopeSeed<'_, 'de> {
 }
 
 impl<'de> Visitor<'de> for EnvelopeSeed<'_, 'de> {
-    type Value = Option<Envelope>;
+    type Value = Option<Envelope<'de>>;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str("a Debezium envelope")
@@ -105,7 +105,7 @@ impl<'de> Visitor<'de> for EnvelopeSeed<'_, 'de> {
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
         let Self { shape, columns, unwanted } = self;
         let notes = columns.notes;
-        let source = Source { signal: false, values: shape.empty_source() };
+        let source = Source { values: shape.empty_source(), ..Source::default() };
         let mut envelope = Envelope { op: None, before: None, after: None, source, other: Other::default() };
         let (mut seen_before, mut seen_after) = (false, false);
         while let Some(Name(name)) = map.next_key()? {
@@ -125,7 +125,7 @@ impl<'de> Visitor<'de> for EnvelopeSeed<'_, 'de> {
                     let seed = RowSeed { columns, only: None, unwanted: Some(unwanted) };
                     envelope.after = map.next_value_seed(seed)?;
                 }
-                "source" if shape.signal_table.is_some() || !shape.source.is_empty() => {
+                "source" if shape.signal_table.is_some() || !shape.source.is_empty() || shape.positions => {
                     let seed = SourceSeed { shape, placeholder: columns.placeholder, notes };
                     envelope.source = map.next_value_seed(seed)?;
                 }

@@ -401,7 +401,7 @@ fn expected(history: &[Record], poison: &BTreeSet<i64>) -> Cells {
             continue;
         }
         let mut draft = Draft::new(routes.clone(), record.topic_partition(), record.offset);
-        let versioned = Versioned { record: record.clone(), version };
+        let versioned = Versioned::new(record.clone(), version);
         draft.push(versioned, |versioned| Decoder::new(shape, 1 << 20).decode(&versioned.record));
         draft.take().writes.iter().for_each(|write| table.apply(write));
     }

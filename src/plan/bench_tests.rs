@@ -83,7 +83,7 @@ impl Bench {
                 value: (!sent.value.is_empty()).then(|| sent.value.clone().into()),
                 headers: sent.headers.iter().map(header).collect(),
             };
-            draft.push(Versioned { record, version: 100 + 2 * at }, |versioned| decoder.decode(&versioned.record));
+            draft.push(Versioned::new(record, 100 + 2 * at), |versioned| decoder.decode(&versioned.record));
         }
         draft.take()
     }

@@ -1,7 +1,8 @@
 //! Folding: within a batch, a write that a later one covers is dropped (V3a).
 //!
 //! It only ever drops. Cells of two records are never merged: a cell of the older record would get the newer
-//! version. Writes that expect something of their row are kept, for each decides by what it finds.
+//! version. Writes that expect something of their row are kept, for each decides by what it finds. A suspect (V6) may
+//! turn out to be no write at all, so it covers nothing; and what stands before one that stays is what it is judged by.
 
 use std::collections::HashMap;
 
@@ -23,13 +24,9 @@ impl Fold {
         if write.expect == Expect::Any {
             let key = routes.routes[write.route].key.iter().map(|column| write.values[*column].clone()).collect();
             let kept = self.kept.entry((write.route, key)).or_default();
-            kept.retain(|earlier| match &self.writes[*earlier] {
-                Some(earlier_write) if covers(&write, earlier_write) => {
-                    self.writes[*earlier] = None;
-                    false
-                }
-                _ => true,
-            });
+            if !write.standing.suspect {
+                drop_covered(&mut self.writes, kept, &write);
+            }
             kept.push(at);
         }
         self.writes.push(Some(write));
@@ -38,6 +35,22 @@ impl Fold {
     pub fn into_writes(self) -> Vec<Write> {
         self.writes.into_iter().flatten().collect()
     }
+}
+
+/// Drops what the later write covers of the row's kept writes, from the last one back to a suspect that stays.
+fn drop_covered(writes: &mut [Option<Write>], kept: &mut Vec<usize>, later: &Write) {
+    let mut stays = false;
+    let mut left = Vec::with_capacity(kept.len() + 1);
+    for at in kept.drain(..).rev() {
+        match &writes[at] {
+            Some(earlier) if stays || !covers(later, earlier) => {
+                stays |= earlier.standing.suspect;
+                left.push(at);
+            }
+            _ => writes[at] = None,
+        }
+    }
+    kept.extend(left.into_iter().rev());
 }
 
 /// Whether the row is the same with and without the earlier write: a delete covers all, an upsert covers an upsert

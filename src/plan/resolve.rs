@@ -1,6 +1,7 @@
 //! Resolving: routes as they are written, against the target's live tables and what is known of the source, into
 //! routes that are ready to plan with. Everything that speaks against them is said at once.
 
+mod guard;
 mod wanted;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,7 +23,10 @@ impl Routes {
         for spec in specs {
             let mut told = Vec::new();
             match tables.get(&spec.table) {
-                Some(table) => routes.add(spec, table, &mut told),
+                Some(table) => {
+                    told = guard::problems(spec, table, tables, &routes.routes);
+                    routes.add(spec, table, &mut told);
+                }
                 None => told.push(format!(
                     "the target has no table \"{}\": create it or correct the route's `table`",
                     spec.table
@@ -60,6 +64,7 @@ impl Routes {
         let columns = columns_of(spec, table, shape, problems, &mut notices);
         let filter = filter_of(spec, shape, problems);
         let ttl = ttl_of(spec, shape, problems);
+        shape.positions |= spec.guard.is_some();
         let key: Vec<usize> =
             table.key.iter().filter_map(|name| columns.iter().position(|column| column.name == *name)).collect();
         let is_of_row = |name: &str| !spec.source_key.iter().any(|key| key == name);
@@ -81,6 +86,7 @@ impl Routes {
             filter,
             ttl,
             consistency: spec.consistency,
+            guard: spec.guard.clone(),
             soft_delete,
             reselect: spec.reselect.clone(),
             apply: spec.apply.clone(),

@@ -30,6 +30,8 @@ pub struct RouteSpec {
     /// When rows end by themselves.
     pub ttl: Option<TtlSpec>,
     pub consistency: Consistency,
+    /// What the target keeps so that its readers never see a row go back (V6).
+    pub guard: Option<RewindGuard>,
     /// The boolean target column that a delete of the source sets instead of deleting. Mirrored tables only.
     pub soft_delete: Option<String>,
     /// Target column → what becomes of values that it cannot hold, where that is not to reject them.
@@ -71,6 +73,17 @@ pub enum Consistency {
     Three,
 }
 
+/// The rewind guard of a route: where the target keeps the position of each row's last change.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RewindGuard {
+    /// The column for it, in the route's table and in that of its deletes.
+    pub column: String,
+    /// The table that keeps it for rows that are gone, with the key of the route's table.
+    pub deletes_table: String,
+    /// How long it is kept there: the replay window. A delete that a connector sends again later is applied again.
+    pub deletes_ttl_seconds: u32,
+}
+
 /// What a TRUNCATE of the source does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum OnTruncate {
@@ -94,6 +107,7 @@ impl RouteSpec {
             conditions: Vec::new(),
             ttl: None,
             consistency: Consistency::LocalQuorum,
+            guard: None,
             soft_delete: None,
             policies: BTreeMap::new(),
             format: Format::Envelope,
@@ -170,6 +184,7 @@ pub struct Route {
     /// When rows end by themselves.
     pub ttl: Option<Ttl>,
     pub consistency: Consistency,
+    pub guard: Option<RewindGuard>,
     /// The column that a delete of the source sets instead of deleting: index into `columns`.
     pub soft_delete: Option<usize>,
     /// The source table, when columns that a moved row lacks can be read from it.
@@ -187,6 +202,11 @@ pub struct RouteColumn {
 }
 
 impl Routes {
+    /// Whether some route of this topic asks for positions (V6).
+    pub fn is_guarded(&self, topic: &str) -> bool {
+        self.topic(topic).is_some_and(|topic| topic.shape.positions)
+    }
+
     /// The topic with this name.
     pub fn topic(&self, name: &str) -> Option<&Topic> {
         self.topics.iter().find(|topic| topic.name == name)
@@ -225,9 +245,10 @@ impl RouteSpec {
         (!beside).then(|| self.renamed.get(target).map_or(target, String::as_str))
     }
 
-    /// Whether the route writes nothing into this target column.
+    /// Whether no value of a record goes into this target column.
     pub fn is_left_alone(&self, target: &str) -> bool {
         self.dropped.iter().any(|name| name == target)
+            || self.guard.as_ref().is_some_and(|guard| guard.column == target)
     }
 
     /// The column that business events set as a flag, which no member of theirs feeds.

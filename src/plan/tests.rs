@@ -40,7 +40,7 @@ fn routes() -> Arc<Routes> {
     Arc::new(Routes::resolve(&specs, &tables()).expect("the routes fit the tables"))
 }
 
-fn decoder(routes: Arc<Routes>) -> impl FnMut(&Versioned) -> Decoded {
+fn decoder(routes: Arc<Routes>) -> impl FnMut(&mut Versioned) -> Decoded {
     let mut decoder = Decoder::new(&routes.topic("orders").expect("the topic is routed").shape, 1 << 20);
     move |versioned| decoder.decode(&versioned.record)
 }
@@ -55,7 +55,7 @@ fn record(at: i64, value: &str) -> Versioned {
         value: (!value.is_empty()).then(|| Bytes::copy_from_slice(value.as_bytes())),
         headers: [].into(),
     };
-    Versioned { record, version: 100 + 2 * at }
+    Versioned::new(record, 100 + 2 * at)
 }
 
 fn draft(values: &[&str]) -> Draft {

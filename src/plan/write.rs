@@ -1,6 +1,7 @@
 //! Writes: what a sink is asked to do, and the batch they come in.
 
 use crate::change::Reject;
+use crate::change::position::Standing;
 use crate::record::{Record, TopicPartition};
 use crate::row::Value;
 
@@ -18,11 +19,21 @@ pub struct Batch {
     pub next_offset: i64,
 }
 
-/// A record and the version that it got when it was read, once (V1). 0 where versions are not used.
+/// A record and what was found of it when it was read, in the order of offsets and once: planning it again finds it here.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Versioned {
     pub record: Record,
+    /// V1. 0 where versions are not used.
     pub version: i64,
+    /// V6. The default where no route of its topic is guarded.
+    pub standing: Standing,
+}
+
+impl Versioned {
+    /// A record of which nobody has asked how it stands to others.
+    pub fn new(record: Record, version: i64) -> Versioned {
+        Versioned { record, version, standing: Standing::default() }
+    }
 }
 
 /// One planned mutation of one target row.
@@ -38,6 +49,8 @@ pub struct Write {
     pub version: Option<i64>,
     /// When the row ends, in milliseconds since 1970; `None` when it never does.
     pub ends_at_ms: Option<i64>,
+    /// How its record stands, where the route is guarded (V6). One that is a suspect is looked at before it is written.
+    pub standing: Standing,
     /// One value for each of the route's columns. Key columns always have a value; a delete of a mirrored row has
     /// nothing but those.
     pub values: Vec<Value>,

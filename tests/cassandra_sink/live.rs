@@ -92,7 +92,16 @@ impl Live {
         let (at, route) = self.route(table);
         let value = |column: &str| named.iter().find(|(name, _)| *name == column).map(|(_, value)| value.clone());
         let values = route.columns.iter().map(|column| value(&column.name).unwrap_or(Value::Absent)).collect();
-        Write { record: 0, route: at, kind, expect: Expect::Any, version: Some(version), ends_at_ms: None, values }
+        Write {
+            record: 0,
+            route: at,
+            kind,
+            expect: Expect::Any,
+            version: Some(version),
+            ends_at_ms: None,
+            standing: Default::default(),
+            values,
+        }
     }
 
     pub fn upsert(&self, table: &str, version: i64, named: &[(&str, Value)]) -> Write {
@@ -135,7 +144,7 @@ pub fn batch(mut writes: Vec<Write>) -> Batch {
         headers: [].into(),
     };
     let records: Vec<Versioned> =
-        (0..writes.len()).map(|at| Versioned { record: record(at), version: writes[at].version.unwrap() }).collect();
+        (0..writes.len()).map(|at| Versioned::new(record(at), writes[at].version.unwrap())).collect();
     writes.iter_mut().enumerate().for_each(|(at, write)| write.record = at);
     Batch {
         partition: TopicPartition { topic, partition: 0 },

@@ -209,13 +209,22 @@ pub fn batch(first_offset: i64, events: &[Event]) -> Batch {
         };
         let value = |column: &&str| event.columns.get(column).cloned().unwrap_or(Value::Absent);
         let values = COLUMNS[event.route].iter().map(value).collect();
-        Write { record, route: event.route, kind, expect, version: None, ends_at_ms: None, values }
+        Write {
+            record,
+            route: event.route,
+            kind,
+            expect,
+            version: None,
+            ends_at_ms: None,
+            standing: Default::default(),
+            values,
+        }
     });
     Batch {
         partition: TopicPartition { topic: topic.clone(), partition: 0 },
         next_offset: offsets.end,
         writes: writes.collect(),
-        records: offsets.map(|offset| Versioned { record: record(offset), version: 0 }).collect(),
+        records: offsets.map(|offset| Versioned::new(record(offset), 0)).collect(),
         rejects: Vec::new(),
         passed_over: 0,
     }

@@ -60,6 +60,7 @@ fn every_kind_is_written_and_read_back_to_its_ends() {
             expect: Expect::Absent,
             version: None,
             ends_at_ms: None,
+            standing: Default::default(),
             values: values.clone(),
         });
         let nothing = crate::database::user("create", 1, "", 1);

@@ -42,7 +42,7 @@ pub fn look(routes: &Arc<Routes>, records: &[Record], committed: Option<i64>, re
         if committed.is_some_and(|committed| record.offset < committed) {
             continue;
         }
-        let versioned = Versioned { record: record.clone(), version: 2 };
+        let versioned = Versioned::new(record.clone(), 2);
         if let Pushed::Stop(why) = draft.push(versioned, |_| decoded) {
             seen.find(
                 Severity::StoppedPartition,

@@ -265,6 +265,7 @@ mod tests {
             expect: Expect::Any,
             version,
             ends_at_ms: None,
+            standing: Default::default(),
             values: Vec::new(),
         };
         for good in [1, 1_800_000_000_000_000, VERSION_MAX] {

@@ -68,7 +68,7 @@ fn write(record: usize, route: usize, what: &str, values: Vec<Value>) -> Write {
         "delete if newer" => (WriteKind::Delete, Expect::PresentOlder(values.len() - 1)),
         what => panic!("no event {what}"),
     };
-    Write { record, route, kind, expect, version: None, ends_at_ms: None, values }
+    Write { record, route, kind, expect, version: None, ends_at_ms: None, standing: Default::default(), values }
 }
 
 fn order(record: usize, what: &str, id: i64, user: Value, status: Value, modified: Value) -> Write {

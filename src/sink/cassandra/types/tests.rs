@@ -34,6 +34,7 @@ fn route(key: &[Kind], kind: Kind) -> Route {
         filter: Default::default(),
         ttl: None,
         consistency: Default::default(),
+        guard: None,
         soft_delete: None,
         reselect: None,
         apply: Apply::Mirror,
@@ -41,7 +42,16 @@ fn route(key: &[Kind], kind: Kind) -> Route {
 }
 
 fn write(kind: WriteKind, values: Vec<Value>) -> Write {
-    Write { record: 0, route: 0, kind, expect: Expect::Any, version: Some(1), ends_at_ms: None, values }
+    Write {
+        record: 0,
+        route: 0,
+        kind,
+        expect: Expect::Any,
+        version: Some(1),
+        ends_at_ms: None,
+        standing: Default::default(),
+        values,
+    }
 }
 
 fn text(length: usize) -> Value {
