@@ -247,12 +247,15 @@ impl<S: Sink> Poll<'_, S> {
         let context = self.consumer.context();
         let mut owned = context.owned();
         let (mut finished, mut dead_lettered, mut passed_over) = (0, 0, 0);
+        let (mut sent_again, mut guard_reads) = (0, 0);
         let mut waits: Vec<String> = Vec::new();
         for partition in owned.iter_mut() {
             let progress = partition.progress();
             finished += progress.finished;
             dead_lettered += progress.dead_lettered;
             passed_over += progress.passed_over;
+            sent_again += progress.sent_again;
+            guard_reads += progress.guard_reads;
             match progress.state {
                 State::Running => {}
                 State::Waiting(what) => waits.push(format!("{}: waiting for {what}", partition.id)),
@@ -274,6 +277,9 @@ impl<S: Sink> Poll<'_, S> {
             records = finished,
             dead_lettered,
             passed_over,
+            // Only where a guard has had something to do.
+            sent_again = (guard_reads > 0).then_some(sent_again),
+            guard_reads = (guard_reads > 0).then_some(guard_reads),
             waiting = waits.join("; "),
             "status"
         );

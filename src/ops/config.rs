@@ -6,6 +6,7 @@
 pub mod columns;
 pub mod routes;
 pub mod ttl;
+pub mod guard;
 mod properties;
 mod secrets;
 #[cfg(test)]

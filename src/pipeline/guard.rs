@@ -50,3 +50,6 @@ impl<S: Sink> Run<'_, S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

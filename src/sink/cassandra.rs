@@ -20,6 +20,7 @@ pub mod read;
 pub mod gc_grace;
 pub mod describe;
 pub mod ddl;
+pub mod guard;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -35,8 +36,9 @@ use self::checkpoint::Checkpoints;
 use self::cluster::Cluster;
 use self::expiry::{Left, TTL_SECONDS_MAX, left, now_ms};
 use self::group::Item;
-use self::statement::{BoundRow, PreparedRoute, delete_cql, insert_cql, put_partition_key, token, version_of};
+use self::statement::{BoundRow, PreparedRoute, Step, delete_cql, insert_cql, put_partition_key, token, version_of};
 use self::types::encode::Misfit;
+use crate::change::position::{POSITION_BYTES, Stored};
 use crate::change::{Reject, RejectClass};
 use crate::plan::route::{Apply, Consistency, Route, Routes};
 use crate::plan::ttl::Ttl;
@@ -101,7 +103,8 @@ impl Cluster {
             }
         }
         let partition_columns = insert.get_variable_pk_indexes().len();
-        Ok(PreparedRoute { route: route.clone(), insert, delete, partition_columns })
+        let guard = self.prepare_guard(route, partition_columns).await?;
+        Ok(PreparedRoute { route: route.clone(), insert, delete, guard, partition_columns })
     }
 }
 
@@ -148,6 +151,10 @@ impl Sink for Cassandra {
             Some(checkpoints) => checkpoints.kept(topic).await,
             None => Ok(BTreeMap::new()),
         }
+    }
+
+    async fn stored(&self, batch: &Batch, writes: &[usize]) -> Result<Vec<Option<Stored>>, Failure> {
+        self.positions(batch, writes).await
     }
 }
 
@@ -229,7 +236,7 @@ impl Cassandra {
             if let Err(reject) = types::check(&prepared.route, prepared.partition_columns, write) {
                 failed.refuse(Rejected { record: write.record, route: Some(write.route), reject });
             }
-            let (kind, version, ttl) = match lasting(write, version, now_ms) {
+            let (step, version, ttl) = match lasting(write, version, now_ms) {
                 Ok(lasting) => lasting,
                 Err(reject) => {
                     failed.refuse(Rejected { record: write.record, route: Some(write.route), reject });
@@ -237,7 +244,12 @@ impl Cassandra {
                 }
             };
             let (route, values) = (write.route, &write.values[..]);
-            rows.push(BoundRow { route, write: at, prepared, kind, values, version, ttl });
+            let position = write.standing.position.unwrap_or_default();
+            let row = |step| BoundRow { route, write: at, prepared, step, values, position, version, ttl };
+            rows.push(row(step));
+            if step == Step::Delete && prepared.guard.is_some() && write.standing.position.is_some() {
+                rows.push(row(Step::Remember));
+            }
         }
         if failed.refused.is_empty() { Ok(rows) } else { Err(failed) }
     }
@@ -270,8 +282,11 @@ impl Cassandra {
                 let next = u32::try_from(sets.len()).unwrap_or(u32::MAX);
                 let consistency = row.prepared.route.consistency;
                 let replicas = (!nodes.is_empty()).then(|| *sets.entry((consistency, nodes)).or_insert(next));
-                let bytes = types::row_bytes(&row.prepared.route, &batch.writes[row.write]);
-                Item { partition: (row.route, key), replicas, bytes }
+                let guard_bytes = if row.prepared.guard.is_some() { POSITION_BYTES } else { 0 };
+                let bytes = types::row_bytes(&row.prepared.route, &batch.writes[row.write]) + guard_bytes;
+                // The table of deletes has partitions of its own, on the same nodes.
+                let table = row.route + if row.step == Step::Remember { self.routes.len() } else { 0 };
+                Item { partition: (table, key), replicas, bytes }
             })
             .collect();
         Ok(group::group(&items))
@@ -384,11 +399,11 @@ impl Cassandra {
 
 /// What a write is by now: an insert that lives so many seconds, or a delete at its record's own version when its row
 /// has ended ([`expiry`]).
-fn lasting(write: &Write, version: i64, now_ms: i64) -> Result<(WriteKind, i64, i32), Reject> {
+fn lasting(write: &Write, version: i64, now_ms: i64) -> Result<(Step, i64, i32), Reject> {
     match (write.kind, left(write.ends_at_ms, now_ms)) {
-        (WriteKind::Delete, _) => Ok((WriteKind::Delete, version, expiry::TTL_NONE)),
-        (WriteKind::Upsert, Left::Seconds(ttl)) => Ok((WriteKind::Upsert, version, ttl)),
-        (WriteKind::Upsert, Left::Nothing) => Ok((WriteKind::Delete, version - 1, expiry::TTL_NONE)),
+        (WriteKind::Delete, _) => Ok((Step::Delete, version, expiry::TTL_NONE)),
+        (WriteKind::Upsert, Left::Seconds(ttl)) => Ok((Step::Insert, version, ttl)),
+        (WriteKind::Upsert, Left::Nothing) => Ok((Step::Delete, version - 1, expiry::TTL_NONE)),
         (WriteKind::Upsert, Left::TooMuch) => {
             let text =
                 format!("the row ends later than Cassandra can say: in more than {TTL_SECONDS_MAX} s (20 years)");

@@ -63,8 +63,15 @@ async fn every_type_is_taken_in_keys_and_beside_them() {
             if !in_key {
                 columns.push(column("id".into(), "integer"));
             }
-            let draft =
-                Draft { source: "s.t".into(), name: name.clone(), columns, source_key, key: None, left_out: vec![] };
+            let draft = Draft {
+                source: "s.t".into(),
+                name: name.clone(),
+                columns,
+                source_key,
+                key: None,
+                guard: None,
+                left_out: vec![],
+            };
             let cql = ddl::table(&live.keyspace, &draft, grain).unwrap();
             crate::live::ddl(&live.cluster, &cql).await;
         }

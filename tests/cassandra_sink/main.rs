@@ -13,3 +13,4 @@ mod types;
 mod nested;
 mod rights;
 mod ddl;
+mod guard;

@@ -335,7 +335,8 @@ fn warning(text: String) -> Finding {
 }
 
 fn tables_of(routes: &Routes) -> Vec<&str> {
-    routes.routes.iter().map(|route| route.table.as_str()).collect()
+    let deletes = routes.routes.iter().filter_map(|route| Some(route.guard.as_ref()?.deletes_table.as_str()));
+    routes.routes.iter().map(|route| route.table.as_str()).chain(deletes).collect()
 }
 
 fn facts<'a>(

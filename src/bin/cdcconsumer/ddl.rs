@@ -248,6 +248,7 @@ fn of_route(spec: &RouteSpec, facts: &SourceFacts, generated: &[String]) -> Plan
         if renamed.is_empty() { vec![source.to_string()] } else { renamed }
     };
     let mut draft = draft(facts, &spec.table, generated, &spec.modes, &targets);
+    draft.guard = spec.guard.clone();
     draft.source_key = spec.source_key.iter().flat_map(|name| targets(name).into_iter().next()).collect();
     Planned { draft, route: None }
 }
@@ -314,7 +315,7 @@ fn draft(
         left_out.push((fact.name.clone(), why));
     }
     let source_key = facts.key.clone();
-    Draft { source: facts.table.clone(), name: name.into(), columns, source_key, key: None, left_out }
+    Draft { source: facts.table.clone(), name: name.into(), columns, source_key, key: None, guard: None, left_out }
 }
 
 /// A table as the newest record with schema blocks announces it.
@@ -354,6 +355,7 @@ async fn from_topic(config: &Config, group_id: &str, topic: &str) -> Result<Plan
         columns: known.into_iter().filter_map(column).collect(),
         source_key: key,
         key: None,
+        guard: None,
         left_out: unknown.into_iter().map(|(name, _)| (name, why.clone())).collect(),
     };
     Ok(Planned { draft, route: Some(NewRoute { topic: topic.into(), source_table: None, format }) })

@@ -175,7 +175,8 @@ fn cassandra_settings(target: &Cassandra) -> Settings {
 
 /// The routes, or everything that speaks against them at once.
 async fn resolve(specs: &[RouteSpec], cluster: &Cluster) -> Result<Routes, Failure> {
-    let names: Vec<&str> = specs.iter().map(|spec| spec.table.as_str()).collect();
+    let deletes = specs.iter().filter_map(|spec| Some(spec.guard.as_ref()?.deletes_table.as_str()));
+    let names: Vec<&str> = specs.iter().map(|spec| spec.table.as_str()).chain(deletes).collect();
     let tables = cluster.tables(&names).await?;
     let mut problems = tables.problems;
     match Routes::resolve(specs, &tables.found) {

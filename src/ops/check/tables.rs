@@ -28,6 +28,31 @@ pub fn judge(facts: &Facts<'_>, findings: &mut Findings) {
         }
         judge_grace(facts, table, told.gc_grace_seconds, findings);
     }
+    judge_guards(facts, findings);
+}
+
+/// V6: a guarded route reads its table and that of its deletes, and writes both.
+fn judge_guards(facts: &Facts<'_>, findings: &mut Findings) {
+    for route in &facts.routes.routes {
+        let Some(guard) = &route.guard else { continue };
+        for table in [&route.table, &guard.deletes_table] {
+            let Some(told) = facts.tables.get(table) else { continue };
+            if told.may_read == Some(false) {
+                findings.problem(format!(
+                    "route {}: its `rewind_guard` reads table \"{table}\", which may not be read: GRANT SELECT on it to \
+                     the role that [sink.cassandra] names",
+                    route.name()
+                ));
+            }
+            if told.may_write == Some(false) && table == &guard.deletes_table {
+                findings.problem(format!(
+                    "route {}: its `rewind_guard` writes table \"{table}\", which may not be written: GRANT MODIFY on it \
+                     to the role that [sink.cassandra] names",
+                    route.name()
+                ));
+            }
+        }
+    }
 }
 
 /// C6: a delete that the table has forgotten cannot stop an older record that is read again.

@@ -4,6 +4,7 @@ use regex::{Captures, Regex};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer};
 
+use crate::ops::config::guard::RewindGuard;
 use crate::ops::config::routes::Route;
 
 /// A regular expression that a topic's whole name must match.
@@ -32,7 +33,8 @@ impl Route {
             problems.push("`topic` and `topic_pattern`: give one of them".into());
         }
         let known: Vec<&str> = pattern.whole.capture_names().flatten().collect();
-        let texts = [Some(&self.table), self.source_table.as_ref()].into_iter().flatten().map(String::as_str);
+        let deletes = self.rewind_guard.as_ref().map(|guard| &guard.deletes_table);
+        let texts = [Some(&self.table), self.source_table.as_ref(), deletes].into_iter().flatten().map(String::as_str);
         for text in texts.chain(self.columns.values().filter_map(|column| column.constant_text())) {
             for name in placeholders(text).into_iter().filter(|name| !known.contains(name)) {
                 problems.push(format!(
@@ -51,6 +53,10 @@ impl Route {
             topic_pattern: None,
             table: fill(&self.table),
             source_table: self.source_table.as_deref().map(fill),
+            rewind_guard: self.rewind_guard.clone().map(|guard| {
+                let deletes_table = fill(&guard.deletes_table);
+                RewindGuard { deletes_table, ..guard }
+            }),
             columns: self.columns.iter().map(|(name, column)| (name.clone(), column.filled(&fill))).collect(),
             ..self.clone()
         }

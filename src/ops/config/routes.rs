@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 
 use crate::ops::config::columns::Column;
+use crate::ops::config::guard::RewindGuard;
 use crate::ops::config::pattern::TopicPattern;
 use crate::ops::config::ttl::Ttl;
 use crate::plan::route::{Apply, Consistency, OnTruncate, RouteSpec};
@@ -39,6 +40,8 @@ pub struct Route {
     pub ttl: Option<Ttl>,
     /// Changes only: how many replicas have a write before it counts, under CQL's names. LOCAL_QUORUM when it is not given.
     pub consistency: Option<Consistency>,
+    /// Changes only: keeps readers from seeing a row go back after the connector has crashed (V6). Off when it is not given.
+    pub rewind_guard: Option<RewindGuard>,
     /// The flag column that a delete sets instead of deleting. Business events need one.
     pub soft_delete: Option<String>,
     /// Business events only: the target's column that says when a row was modified, by which events that are produced
@@ -141,6 +144,7 @@ impl Route {
             conditions: self.conditions.clone(),
             ttl: self.ttl.as_ref().map(Ttl::spec),
             consistency: self.consistency.unwrap_or_default(),
+            guard: self.rewind_guard.as_ref().map(RewindGuard::spec),
             policies: self.columns.iter().filter_map(allowed).collect(),
             format: match self.format {
                 Some(ChangeFormat::Flat) => Format::Flat,
@@ -181,7 +185,8 @@ impl Route {
                 "`columns`, {target}: the record's key has no column \"{key}\": its columns are those of `source_key`"
             )
         });
-        self.topic_problems().into_iter().chain(unknown).collect()
+        let guard = self.rewind_guard.iter().flat_map(RewindGuard::problems);
+        self.topic_problems().into_iter().chain(unknown).chain(guard).collect()
     }
 
     /// The settings of this route that only changes have.
@@ -195,6 +200,7 @@ impl Route {
             ("where", !self.conditions.is_empty()),
             ("ttl", self.ttl.is_some()),
             ("consistency", self.consistency.is_some()),
+            ("rewind_guard", self.rewind_guard.is_some()),
         ];
         given.into_iter().filter(|(_, given)| *given).map(|(setting, _)| setting)
     }

@@ -25,7 +25,7 @@ impl Ttl {
 }
 
 /// A whole number and a unit, as seconds.
-fn seconds(text: &str) -> Option<u32> {
+pub(super) fn seconds(text: &str) -> Option<u32> {
     let unit = match text.chars().last()? {
         's' => 1,
         'm' => 60,

@@ -77,13 +77,15 @@ fn shared_deletes(spec: &RouteSpec, others: &[Route]) -> Vec<String> {
     for other in others {
         let theirs = other.guard.as_ref().map(|guard: &RewindGuard| &guard.deletes_table);
         let shared = match (mine, theirs) {
+            (Some(_), Some(_)) if spec.table == other.table => &spec.table,
             (Some(mine), Some(theirs)) if mine == theirs => mine,
             (Some(mine), _) if *mine == other.table => mine,
             (_, Some(theirs)) if *theirs == spec.table => theirs,
             _ => continue,
         };
         problems.push(format!(
-            "`rewind_guard`: \"{shared}\" is a table of route {} too: give each route a `deletes_table` of its own",
+            "`rewind_guard`: \"{shared}\" is a table of route {} too: give each guarded route a table and a \
+             `deletes_table` of its own",
             other.name()
         ));
     }

@@ -9,6 +9,7 @@ pub use self::key::{Key, KeyError};
 pub use self::types::{CqlType, Grain, cql_type};
 use super::statement::quoted;
 use crate::plan::convert::{Fit, fit};
+use crate::plan::route::RewindGuard;
 use crate::row::wire::Wire;
 
 /// A table to be created.
@@ -22,6 +23,8 @@ pub struct Draft {
     pub source_key: Vec<String>,
     /// Another key than the source's, when one was chosen.
     pub key: Option<Key>,
+    /// What keeps positions, where the route is guarded (V6).
+    pub guard: Option<RewindGuard>,
     /// Source columns that cannot be carried, and why.
     pub left_out: Vec<(String, String)>,
 }
@@ -62,7 +65,8 @@ pub fn keyspace(name: &str, replication: &Replication) -> Result<String, String>
 
 /// `CREATE TABLE IF NOT EXISTS`, with comments that say what its types and its key cost; or what speaks against it.
 pub fn table(keyspace: &str, draft: &Draft, grain: Grain) -> Result<String, Vec<String>> {
-    let mut problems: Vec<String> = check_name("table", &draft.name).err().into_iter().collect();
+    let names = draft.guard.iter().map(|guard| &guard.deletes_table).chain([&draft.name]);
+    let mut problems: Vec<String> = names.filter_map(|name| check_name("table", name).err()).collect();
     if draft.source_key.is_empty() {
         problems.push("the source has no primary key, so its records have no key: add one there".into());
     }
@@ -100,7 +104,27 @@ fn text(keyspace: &str, draft: &Draft, key: &Key, grain: Grain) -> String {
         let note = note(column, &typ);
         let _ = writeln!(text, "  {} {},{note}", quoted(&column.name), typ.cql);
     }
+    if let Some(guard) = &draft.guard {
+        let _ =
+            writeln!(text, "  {} blob, -- rewind_guard: the position of the row's last change", quoted(&guard.column));
+    }
     let _ = writeln!(text, "  PRIMARY KEY ({key})\n);");
+    if let Some(guard) = &draft.guard {
+        text += &deletes(keyspace, draft, key, grain, guard);
+    }
+    text
+}
+
+/// The table that keeps the positions of deletes: the same key, and rows that end by themselves.
+fn deletes(keyspace: &str, draft: &Draft, key: &Key, grain: Grain, guard: &RewindGuard) -> String {
+    let (table, deletes) = (quoted(keyspace), quoted(&guard.deletes_table));
+    let mut text = format!("\n-- The deletes of {}, for its rewind_guard.\n", one_line(&draft.name));
+    let _ = writeln!(text, "CREATE TABLE IF NOT EXISTS {table}.{deletes} (");
+    for column in in_key_order(draft, key).into_iter().filter(|column| key.contains(&column.name)) {
+        let typ = cql_type(&column.wire, &column.source_type, true, grain);
+        let _ = writeln!(text, "  {} {},", quoted(&column.name), typ.cql);
+    }
+    let _ = writeln!(text, "  {} blob,\n  PRIMARY KEY ({key})\n);", quoted(&guard.column));
     text
 }
 

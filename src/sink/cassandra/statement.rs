@@ -1,4 +1,4 @@
-//! The two statements of a route, and the rows bound to them.
+//! The two statements of a route, the one that a guarded route has beside them, and the rows bound to them.
 
 use scylla::frame::response::result::ColumnSpec;
 use scylla::routing::Token;
@@ -8,9 +8,11 @@ use scylla::serialize::row::{RowSerializationContext, SerializeRow};
 use scylla::serialize::writers::RowWriter;
 use scylla::statement::prepared::PreparedStatement;
 
+use super::guard::PreparedGuard;
 use super::types::encode::{Misfit, encode};
+use crate::change::position::Position;
 use crate::plan::route::{Route, RouteColumn};
-use crate::plan::write::{Write, WriteKind};
+use crate::plan::write::Write;
 use crate::row::Value;
 
 /// A route with its statements as the server knows them.
@@ -19,6 +21,7 @@ pub struct PreparedRoute {
     pub route: Route,
     pub insert: PreparedStatement,
     pub delete: PreparedStatement,
+    pub guard: Option<PreparedGuard>,
     /// How many of the key's columns choose the partition.
     pub partition_columns: usize,
 }
@@ -26,24 +29,37 @@ pub struct PreparedRoute {
 /// One row on its way: a write with what is needed to put it on the wire.
 ///
 /// Values go straight from the plan into the driver's buffer. `INSERT` binds every column of the route and then the
-/// timestamp, and the time to live where rows end; `DELETE` binds the timestamp and then the key. Absent and unavailable values are bound UNSET, which
+/// timestamp, and the time to live where rows end; where the route is guarded, the position stands behind the columns.
+/// `DELETE` binds the timestamp and then the key. Absent and unavailable values are bound UNSET, which
 /// leaves the target's cell alone; null is bound as null, which clears it (C2).
 pub struct BoundRow<'a> {
     /// Index of the route, and of the write in its batch.
     pub route: usize,
     pub write: usize,
     pub prepared: &'a PreparedRoute,
-    pub kind: WriteKind,
+    pub step: Step,
     pub values: &'a [Value],
+    /// What a guarded route keeps of the row or of its delete (V6).
+    pub position: Position,
     /// Always bound: an UNSET timestamp would silently be the clock of the server (V1).
     pub version: i64,
     /// Seconds that the row lives; bound where the route's rows end.
     pub ttl: i32,
 }
 
+/// Which statement a row goes by.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    Insert,
+    Delete,
+    /// Keeps the position of a row that is deleted.
+    Remember,
+}
+
 /// `INSERT`, never `UPDATE`: the row's own marker needs the version too (V1).
 pub fn insert_cql(keyspace: &str, route: &Route) -> String {
-    let columns: Vec<String> = route.columns.iter().map(|column| quoted(&column.name)).collect();
+    let guard = route.guard.iter().map(|guard| guard.column.as_str());
+    let columns: Vec<String> = route.columns.iter().map(|column| &*column.name).chain(guard).map(quoted).collect();
     let markers = vec!["?"; columns.len()].join(", ");
     let ttl = if route.ttl.is_some() { " AND TTL ?" } else { "" };
     let (table, columns) = (table(keyspace, route), columns.join(", "));
@@ -68,7 +84,7 @@ pub fn read_cql(keyspace: &str, route: &Route) -> String {
     format!("{} WHERE {}", scan_cql(keyspace, route), by_key(route))
 }
 
-fn by_key(route: &Route) -> String {
+pub(super) fn by_key(route: &Route) -> String {
     let key: Vec<String> = route.key.iter().map(|at| format!("{} = ?", quoted(&route.columns[*at].name))).collect();
     key.join(" AND ")
 }
@@ -84,9 +100,11 @@ pub fn quoted(name: &str) -> String {
 
 impl BoundRow<'_> {
     pub fn statement(&self) -> &PreparedStatement {
-        match self.kind {
-            WriteKind::Upsert => &self.prepared.insert,
-            WriteKind::Delete => &self.prepared.delete,
+        match (self.step, &self.prepared.guard) {
+            (Step::Insert, _) => &self.prepared.insert,
+            (Step::Remember, Some(guard)) => &guard.remember,
+            // Nothing is remembered where there is no guard.
+            (Step::Delete, _) | (Step::Remember, None) => &self.prepared.delete,
         }
     }
 }
@@ -127,11 +145,18 @@ impl SerializeRow for BoundRow<'_> {
         writer: &mut RowWriter<'_>,
     ) -> Result<(), SerializationError> {
         let route = &self.prepared.route;
-        match self.kind {
-            WriteKind::Upsert => {
-                expect_markers(context.columns(), route.columns.len() + 1 + usize::from(route.ttl.is_some()))?;
+        let key = |writer: &mut RowWriter<'_>| {
+            route.key.iter().try_for_each(|at| put(writer, &route.columns[*at], &self.values[*at]))
+        };
+        match self.step {
+            Step::Insert => {
+                let beside = usize::from(route.guard.is_some()) + usize::from(route.ttl.is_some());
+                expect_markers(context.columns(), route.columns.len() + 1 + beside)?;
                 for (column, value) in route.columns.iter().zip(self.values) {
                     put(writer, column, value)?;
+                }
+                if route.guard.is_some() {
+                    put_position(writer, self.position)?;
                 }
                 put_version(writer, self.version)?;
                 if route.ttl.is_some() {
@@ -139,10 +164,16 @@ impl SerializeRow for BoundRow<'_> {
                 }
                 Ok(())
             }
-            WriteKind::Delete => {
+            Step::Delete => {
                 expect_markers(context.columns(), route.key.len() + 1)?;
                 put_version(writer, self.version)?;
-                route.key.iter().try_for_each(|at| put(writer, &route.columns[*at], &self.values[*at]))
+                key(writer)
+            }
+            Step::Remember => {
+                expect_markers(context.columns(), route.key.len() + 2)?;
+                key(writer)?;
+                put_position(writer, self.position)?;
+                put_version(writer, self.version)
             }
         }
     }
@@ -202,6 +233,11 @@ fn put_version(writer: &mut RowWriter<'_>, version: i64) -> Result<(), Serializa
     Ok(())
 }
 
+fn put_position(writer: &mut RowWriter<'_>, position: Position) -> Result<(), SerializationError> {
+    writer.make_cell_writer().set_value(&position.to_bytes()).map_err(SerializationError::new)?;
+    Ok(())
+}
+
 /// The highest version that is ever written: one at the top of the range would make its row unwritable for ever.
 const VERSION_MAX: i64 = (1 << 62) - 1;
 
@@ -219,8 +255,9 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
+    use crate::plan::route::RewindGuard;
     use crate::plan::route::{RouteSpec, Routes, TargetTable};
-    use crate::plan::write::Expect;
+    use crate::plan::write::{Expect, WriteKind};
     use crate::row::{Column, Kind};
 
     fn route() -> Route {
@@ -242,6 +279,16 @@ mod tests {
         insta::assert_snapshot!(delete_cql("ks", &route()), @r#"DELETE FROM "ks"."Mixed""Case" USING TIMESTAMP ? WHERE "user" = ? AND "id" = ?"#);
         insta::assert_snapshot!(scan_keys_cql("ks", &route()), @r#"SELECT "user", "id" FROM "ks"."Mixed""Case""#);
         insta::assert_snapshot!(read_cql("ks", &route()), @r#"SELECT "user", "id", "total" FROM "ks"."Mixed""Case" WHERE "user" = ? AND "id" = ?"#);
+    }
+
+    #[test]
+    fn a_guarded_route_keeps_positions_beside_its_columns_and_of_its_deletes() {
+        let guard = RewindGuard { column: "at".into(), deletes_table: "gone".into(), deletes_ttl_seconds: 60 };
+        let ending = Some(crate::plan::ttl::Ttl::Seconds(60));
+        let route = Route { guard: Some(guard.clone()), ttl: ending, ..route() };
+        insta::assert_snapshot!(insert_cql("ks", &route), @r#"INSERT INTO "ks"."Mixed""Case" ("user", "id", "total", "at") VALUES (?, ?, ?, ?) USING TIMESTAMP ? AND TTL ?"#);
+        insta::assert_snapshot!(super::super::guard::remember_cql("ks", &route, &guard), @r#"INSERT INTO "ks"."gone" ("user", "id", "at") VALUES (?, ?, ?) USING TIMESTAMP ? AND TTL 60"#);
+        insta::assert_snapshot!(super::super::guard::position_cql("ks", &route, &guard, "gone"), @r#"SELECT "at", WRITETIME("at") FROM "ks"."gone" WHERE "user" = ? AND "id" = ?"#);
     }
 
     #[test]

@@ -173,6 +173,7 @@ fn draft(columns: &[(&str, &str)], source_key: &[&str], key: Option<&str>) -> Dr
         columns: columns.iter().map(column).collect(),
         source_key: source_key.iter().map(|name| name.to_string()).collect(),
         key: key.map(|key| key.parse().expect("a key")),
+        guard: None,
         left_out: vec![("b".into(), "is of a type\nthat is not sent".into())],
     }
 }
@@ -215,6 +216,29 @@ fn a_table_is_written_with_what_its_choices_cost() {
       PRIMARY KEY (("Some ""Col"""), "at", "id")
     );
     "#);
+}
+
+#[test]
+fn a_guarded_table_has_a_place_for_positions_and_a_table_for_those_of_deletes() {
+    let guard = RewindGuard { column: "At".into(), deletes_table: "gone".into(), deletes_ttl_seconds: 60 };
+    let plain = Draft { left_out: Vec::new(), ..draft(&COLUMNS[..2], &["id"], Some("(\"Some \"\"Col\"\"\"), id")) };
+    let guarded = Draft { guard: Some(guard.clone()), ..plain.clone() };
+    let text = table("ks", &guarded, Grain::Exact).expect("it is right");
+    let (of_rows, of_deletes) = text.split_once("\n\n").expect("two tables");
+    let before = table("ks", &plain, Grain::Exact).expect("it is right");
+    let column = "  \"At\" blob, -- rewind_guard: the position of the row's last change\n  PRIMARY KEY";
+    assert_eq!(format!("{of_rows}\n"), before.replace("  PRIMARY KEY", column));
+    insta::assert_snapshot!(of_deletes, @r#"
+    -- The deletes of items, for its rewind_guard.
+    CREATE TABLE IF NOT EXISTS "ks"."gone" (
+      "Some ""Col""" text,
+      "id" uuid,
+      "At" blob,
+      PRIMARY KEY (("Some ""Col"""), "id")
+    );
+    "#);
+    let wrong = Draft { guard: Some(RewindGuard { deletes_table: "no name".into(), ..guard }), ..plain };
+    assert_eq!(table("ks", &wrong, Grain::Exact).expect_err("it is wrong").len(), 1);
 }
 
 #[test]
