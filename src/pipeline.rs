@@ -5,6 +5,8 @@
 //! topic ends when a record has to wait for another topic.
 
 mod parent;
+mod intake;
+pub mod bounds;
 mod guard;
 pub mod breaker;
 mod checkpoint;
@@ -13,23 +15,25 @@ pub mod reading;
 pub mod reselect;
 
 use std::future::Future;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::change::{Decoded, Reject};
+use crate::pipeline::bounds::{Bounds, Room};
 use crate::pipeline::breaker::{Breaker, BreakerLimits};
+use crate::pipeline::intake::Intake;
 use crate::pipeline::parent::{PARENT_DELAY_MAX, ParentPatience};
 use crate::pipeline::reading::Said;
 use crate::pipeline::reselect::ReselectRequest;
 use crate::plan::route::Routes;
 use crate::plan::write::{Batch, Rejected, Versioned};
-use crate::plan::{self, Draft, Pushed};
+use crate::plan::{self, Draft};
 use crate::record::{Record, TopicPartition};
-use crate::retry::{Backoff, Budget};
+use crate::retry::Backoff;
 use crate::sink::{Failure, Opened, Outcome, ParentWait, Retry, Sink};
 use crate::version::guard::Guard;
 use crate::version::{Chain, Version};
@@ -47,7 +51,7 @@ pub struct Pipeline<S> {
     pub reselects: mpsc::Sender<ReselectRequest>,
     /// What was said about the topics' columns, so that each thing is said once.
     pub said: Said,
-    pub retries: Mutex<Budget>,
+    pub bounds: Bounds,
 }
 
 /// Limits of one batch and one record.
@@ -170,21 +174,12 @@ impl<S: Sink> Pipeline<S> {
         let mut run = Run { pipeline, partition, topic_id, held: held.clone(), progress, revoked, breaker, kept_at };
         let Ok(Opened { state, next_offset }) = run.open(start_offset).await else { return };
         let draft = Draft::new(self.routes.clone(), run.partition.clone(), next_offset);
-        let chunk = Vec::new().into_iter();
         let mut reading = self.reading(&run.partition);
         let decode = |versioned: &Versioned| reading.decode(&versioned.record);
         let guard = chain.map(|chain| chain.guard()).filter(|_| self.routes.is_guarded(&run.partition.topic));
-        let intake = Intake { decode, records, chunk, chain, guard, draft, held, skip_below: next_offset, end: None };
+        let intake = Intake::new(decode, records, chain, guard, draft, held, next_offset);
         // The only error is that the partition was revoked, and then the last progress has been sent.
         let _ = run.carry(intake, state).await;
-    }
-}
-
-impl<S> Pipeline<S> {
-    /// The delay of an attempt that is made again, among those of all partitions.
-    fn turn(&self, delay: Duration) -> Duration {
-        let mut retries = self.retries.lock().unwrap_or_else(PoisonError::into_inner);
-        retries.spend(Instant::now().into_std(), delay)
     }
 }
 
@@ -233,21 +228,21 @@ impl<S: Sink> Run<'_, S> {
             if *revoked.borrow() {
                 return Err(Revoked);
             }
-            if intake.draft.is_empty() {
-                if let Some(why) = &intake.end {
-                    self.say(State::Stopped(why.clone()));
+            if intake.is_empty() {
+                if let Some(why) = intake.end() {
+                    self.say(State::Stopped(why.into()));
                     self.until_revoked().await;
                     return Err(Revoked);
                 }
                 tokio::select! {
-                    open = intake.take_more(pipeline) => if !open { return Err(Revoked) },
+                    open = intake.begin(pipeline) => if !open { return Err(Revoked) },
                     _ = revoked.wait_for(|revoked| *revoked) => return Err(Revoked),
                 }
                 continue;
             }
-            let batch = intake.draft.take();
+            let (batch, room) = intake.take();
             self.breaker.begin(batch.records.iter().map(|versioned| versioned.record.offset));
-            let write = self.write(&mut state, batch, intake.guard);
+            let write = self.write(&mut state, batch, room, intake.guard());
             tokio::pin!(write);
             let mut open = true;
             loop {
@@ -255,14 +250,20 @@ impl<S: Sink> Run<'_, S> {
                     biased;
                     written = &mut write => break written?,
                     // Dropped while it receives, it has taken nothing; what it has received it keeps at once.
-                    more = intake.take_more(pipeline), if open && intake.has_room(&pipeline.limits) => open = more,
+                    more = intake.take_more(pipeline), if open && intake.may_take(&pipeline.limits) => open = more,
                 }
             }
         }
     }
 
     /// Writes a batch until it is durable, and only then moves the position.
-    async fn write(&mut self, state: &mut S::Partition, mut batch: Batch, guard: Option<Guard>) -> Result<(), Revoked> {
+    async fn write(
+        &mut self,
+        state: &mut S::Partition,
+        mut batch: Batch,
+        mut room: Option<Room>,
+        guard: Option<Guard>,
+    ) -> Result<(), Revoked> {
         let mut size = Size::of(&batch, guard);
         let pipeline = self.pipeline;
         let replan = |batch: Batch, next_offset: i64, refused: &[Rejected]| {
@@ -270,12 +271,13 @@ impl<S: Sink> Run<'_, S> {
             let decode = |versioned: &mut Versioned| reading.decode(&versioned.record);
             plan::again(&pipeline.routes, batch, next_offset, refused, decode)
         };
+        let anew = |batch: Batch| replan(batch, i64::MIN, &[]);
         let mut backoff = Backoff::new();
         let mut parent: Option<ParentPatience> = None;
         loop {
             if !batch.rejects.is_empty() {
                 self.dead_letter(&batch, &batch.rejects).await?;
-                batch = replan(batch, i64::MIN, &[]);
+                batch = anew(batch);
             }
             size.sent_again = self.drop_sent_again(&mut batch).await?.unwrap_or(size.sent_again);
             let refused = self.complete(&mut batch).await?;
@@ -290,21 +292,14 @@ impl<S: Sink> Run<'_, S> {
                     self.dead_letter(&batch, &refused).await?;
                     batch = replan(batch, i64::MIN, &refused);
                 }
-                Outcome::Stop(why) => self.stop(why).await?,
+                Outcome::Stop(why) => {
+                    self.say(State::Stopped(why));
+                    batch = self.wait_without(&mut room, batch, STOPPED_RETRY, anew).await?;
+                }
                 Outcome::Retry(Retry { next_offset, waiting_for, parent: missing }) => {
                     self.say(State::Waiting(waiting_for));
-                    let mut delay = backoff.next_delay(rand::random());
-                    let mut refused = None;
-                    match missing {
-                        Some(missing) => {
-                            delay = delay.min(PARENT_DELAY_MAX);
-                            refused = self.parent_is_late(&mut parent, &batch, missing).await?;
-                        }
-                        None => {
-                            delay = pipeline.turn(delay);
-                            parent.iter_mut().for_each(ParentPatience::away);
-                        }
-                    }
+                    let delay = backoff.next_delay(rand::random());
+                    let (delay, refused) = self.patience(delay, &mut parent, &batch, missing).await?;
                     let moved = batch.records.first().is_some_and(|first| first.record.offset < next_offset);
                     self.advance(next_offset);
                     match refused {
@@ -316,9 +311,9 @@ impl<S: Sink> Run<'_, S> {
                         None if moved => {
                             batch = replan(batch, next_offset, &[]);
                             backoff.reset();
-                            self.wait(delay).await?;
+                            batch = self.wait_without(&mut room, batch, delay, anew).await?;
                         }
-                        None => self.wait(delay).await?,
+                        None => batch = self.wait_without(&mut room, batch, delay, anew).await?,
                     }
                 }
             }
@@ -350,6 +345,23 @@ impl<S: Sink> Run<'_, S> {
                 progress.next_offset = progress.next_offset.max(next_offset);
             }
         });
+    }
+
+    /// How long a batch waits before it is written again, and the record that has waited too long for its parent.
+    async fn patience(
+        &self,
+        delay: Duration,
+        parent: &mut Option<ParentPatience>,
+        batch: &Batch,
+        missing: Option<ParentWait>,
+    ) -> Result<(Duration, Option<Rejected>), Revoked> {
+        match missing {
+            Some(missing) => Ok((delay.min(PARENT_DELAY_MAX), self.parent_is_late(parent, batch, missing).await?)),
+            None => {
+                parent.iter_mut().for_each(ParentPatience::away);
+                Ok((self.pipeline.bounds.turn(delay), None))
+            }
+        }
     }
 
     /// Looks at a record whose parent is missing: the reject, when it has waited long enough.
@@ -440,68 +452,6 @@ impl Size {
             last: batch.records.last().map(|versioned| (versioned.record.offset, versioned.version)),
             guard: guard.unwrap_or_default(),
             sent_again: 0,
-        }
-    }
-}
-
-/// The batch that is being filled, and the records that did not fit into it.
-struct Intake<D> {
-    decode: D,
-    records: mpsc::Receiver<Vec<Record>>,
-    /// What is left of the last chunk received.
-    chunk: std::vec::IntoIter<Record>,
-    chain: Option<Chain>,
-    /// What the source has sent, where some route of the topic is guarded.
-    guard: Option<Guard>,
-    draft: Draft,
-    held: Arc<Held>,
-    /// Records below it are in the sink already.
-    skip_below: i64,
-    /// Why nothing behind the draft may be taken.
-    end: Option<String>,
-}
-
-impl<D: FnMut(&Versioned) -> Decoded> Intake<D> {
-    fn has_room(&self, limits: &Limits) -> bool {
-        self.end.is_none()
-            && self.draft.records() < limits.batch_records_max
-            && self.draft.bytes() < limits.batch_bytes_max
-    }
-
-    /// Waits for records and plans as many as the draft has room for. False when there will be no more.
-    async fn take_more<S: Sink>(&mut self, pipeline: &Pipeline<S>) -> bool {
-        if self.chunk.as_slice().is_empty() {
-            match self.records.recv().await {
-                Some(chunk) => self.chunk = chunk.into_iter(),
-                None => return false,
-            }
-        }
-        while self.has_room(&pipeline.limits) {
-            match self.chunk.next() {
-                Some(record) => self.push(record),
-                None => match self.records.try_recv() {
-                    Ok(chunk) => self.chunk = chunk.into_iter(),
-                    Err(_) => break,
-                },
-            }
-        }
-        true
-    }
-
-    fn push(&mut self, record: Record) {
-        let version = self.chain.as_mut().map_or(0, |chain| chain.next(record.offset, record.timestamp_ms));
-        if record.offset < self.skip_below {
-            self.held.release(record.held_bytes());
-            return;
-        }
-        let Intake { decode, guard, draft, .. } = self;
-        let pushed = draft.push(Versioned::new(record, version), |versioned| {
-            let decoded = decode(versioned);
-            guard.iter_mut().for_each(|guard| guard::stand(guard, versioned, &decoded));
-            decoded
-        });
-        if let Pushed::Stop(why) = pushed {
-            self.end = Some(why);
         }
     }
 }

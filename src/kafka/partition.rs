@@ -39,8 +39,8 @@ pub struct Partition {
     chunks: mpsc::Sender<Vec<Record>>,
     /// Records that found no place in the channel yet.
     staged: Vec<Record>,
-    /// The record that exceeded the share; while there is one, the partition is paused.
-    in_hand: Option<Record>,
+    /// It holds its share, and the client reads nothing more of it.
+    is_paused: bool,
     held: Arc<Held>,
     progress: watch::Receiver<Progress>,
     revoke: watch::Sender<bool>,
@@ -102,7 +102,7 @@ impl Partition {
             id,
             chunks,
             staged: Vec::new(),
-            in_hand: None,
+            is_paused: false,
             held,
             progress,
             revoke,
@@ -115,7 +115,8 @@ impl Partition {
         }
     }
 
-    /// Takes a record. False when it exceeded the share of `bytes_max` and the partition has to be paused.
+    /// Takes a record. False when the share of `bytes_max` is reached with it and the partition has to be paused. So a
+    /// partition holds at most its share and one record.
     pub fn take(&mut self, message: &BorrowedMessage<'_>, bytes_max: usize) -> bool {
         // It does not run, and what the client had read before it was paused has no place to go.
         if self.worker.is_none() {
@@ -123,14 +124,10 @@ impl Partition {
         }
         let record = self.record(message);
         self.taken_offset = record.offset + 1;
-        let held = self.held.bytes();
-        if held > 0 && held + record.held_bytes() > bytes_max {
-            self.in_hand = Some(record);
-            return false;
-        }
         self.held.add(record.held_bytes());
         self.staged.push(record);
-        true
+        self.is_paused |= self.held.bytes() >= bytes_max;
+        !self.is_paused
     }
 
     /// Hands over what is staged, when there is a place for it.
@@ -142,23 +139,15 @@ impl Partition {
         }
     }
 
-    /// Whether a paused partition may go on: half of its share is free again. Takes the record in hand first.
+    /// Whether a paused partition may go on: half of its share is free again. True once.
     pub fn resumes(&mut self, bytes_max: usize) -> bool {
-        if self.held.bytes() > bytes_max / 2 {
-            return false;
-        }
-        match self.in_hand.take() {
-            Some(record) => {
-                self.held.add(record.held_bytes());
-                self.staged.push(record);
-                true
-            }
-            None => false,
-        }
+        let resumes = self.is_paused && self.held.bytes() <= bytes_max / 2;
+        self.is_paused &= !resumes;
+        resumes
     }
 
     pub fn is_paused(&self) -> bool {
-        self.in_hand.is_some()
+        self.is_paused
     }
 
     pub fn has_staged(&self) -> bool {

@@ -32,7 +32,7 @@ pub struct Found<'a> {
 /// Where to start.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Place {
-    At(Start),
+    At(Box<Start>),
     /// Another tool has set the group to this offset, and the versions of what follows are not known: the sink may
     /// know them (V2).
     Lost(i64, SavedError),
@@ -128,7 +128,7 @@ fn within(id: &TopicPartition, found: &Found<'_>, next_offset: i64, chain: Optio
             mend(&id.topic, group, found.versions)
         ));
     }
-    Place::At(Start { next_offset, chain, end: high, identity: found.identity.cloned() })
+    Place::At(Box::new(Start { next_offset, chain, end: high, identity: found.identity.cloned() }))
 }
 
 fn expired(id: &TopicPartition, found: &Found<'_>, next_offset: i64) -> String {

@@ -258,7 +258,7 @@ impl<S: Sink> Context<S> {
             }
         }
         Some(match placed {
-            Place::At(start) => Ok(start),
+            Place::At(start) => Ok(*start),
             Place::Lost(_, error) => Err(error.to_string()),
             Place::Unbegun => Err(match begin(id, found, &kept, std::iter::empty()) {
                 Err(why) => why,

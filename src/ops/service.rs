@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::process::ExitCode;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -12,6 +12,7 @@ use crate::kafka::poll::{self, Ended, PollError};
 use crate::kafka::{ConsumerSettings, dead_letter, topic_ends};
 use crate::ops::config::{Config, Consumer, RebalanceProtocol};
 use crate::ops::reselect;
+use crate::pipeline::bounds::Bounds;
 use crate::pipeline::reading::Said;
 use crate::pipeline::{Limits, Pipeline};
 use crate::plan::route::{Routes, Topic};
@@ -164,7 +165,7 @@ pub async fn run<S: Sink>(
         topic_ends,
         reselects,
         said: Said::default(),
-        retries: Mutex::default(),
+        bounds: Bounds::default(),
     });
     let runtime = tokio::runtime::Handle::current();
     let stop = shutdown.clone();

@@ -29,7 +29,7 @@ fn routes() -> Arc<Routes> {
     Arc::new(Routes::resolve(&[spec], &BTreeMap::from([("docs".to_string(), table)])).expect("the route fits"))
 }
 
-fn record(offset: i64, key: i64, value: Option<String>) -> Record {
+pub(super) fn record(offset: i64, key: i64, value: Option<String>) -> Record {
     Record {
         topic: TOPIC.into(),
         partition: 0,
@@ -46,34 +46,33 @@ fn upsert(offset: i64, key: i64) -> Record {
 }
 
 /// A pipeline over a sink, with the far ends of what it is handed.
-struct Rig<S> {
-    pipeline: Arc<Pipeline<S>>,
+pub(super) struct Rig<S> {
+    pub(super) pipeline: Arc<Pipeline<S>>,
     letters: mpsc::Receiver<DeadLetterRequest>,
     _ends: mpsc::Receiver<TopicEndsRequest>,
     reselects: mpsc::Receiver<ReselectRequest>,
 }
 
-fn rig<S: Sink>(sink: S, batch_records_max: usize) -> Rig<S> {
+pub(super) fn rig<S: Sink>(sink: S, batch_records_max: usize) -> Rig<S> {
     let (dead_letters, letters) = mpsc::channel(8);
     let (topic_ends, ends) = mpsc::channel(8);
     let (reselects, lacking) = mpsc::channel(8);
     let breaker = BreakerLimits { in_a_row_max: 20, per_minute_max: 0 };
-    let limits = Limits { batch_records_max, batch_bytes_max: 1 << 20, record_bytes_max: 1 << 20, breaker };
-    let (sink, said) = (Arc::new(sink), Said::default());
-    let (routes, retries) = (routes(), Mutex::default());
-    let pipeline = Pipeline { sink, routes, limits, dead_letters, topic_ends, reselects, said, retries };
+    let limits = Limits { batch_records_max, batch_bytes_max: 1 << 20, record_bytes_max: 32 << 20, breaker };
+    let (sink, said, routes, bounds) = (Arc::new(sink), Said::default(), routes(), Bounds::default());
+    let pipeline = Pipeline { sink, routes, limits, dead_letters, topic_ends, reselects, said, bounds };
     Rig { pipeline: Arc::new(pipeline), letters, _ends: ends, reselects: lacking }
 }
 
 /// The poll thread's end of an assignment.
-struct Hold {
-    chunks: mpsc::Sender<Vec<Record>>,
+pub(super) struct Hold {
+    pub(super) chunks: mpsc::Sender<Vec<Record>>,
     held: Arc<Held>,
-    progress: watch::Receiver<Progress>,
+    pub(super) progress: watch::Receiver<Progress>,
     revoke: watch::Sender<bool>,
 }
 
-fn assignment(start_offset: i64, chain: Chain) -> (Assignment, Hold) {
+pub(super) fn assignment(start_offset: i64, chain: Chain) -> (Assignment, Hold) {
     let (chunks, records) = mpsc::channel(1);
     let (revoke, revoked) = watch::channel(false);
     let (progress, seen) = watch::channel(Progress::at(start_offset, Some(chain)));

@@ -151,25 +151,9 @@ impl Started {
 
     /// Memory in use (VmRSS), in bytes.
     pub fn rss_bytes(&self) -> u64 {
-        self.memory_bytes("VmRSS:")
-    }
-
-    /// The most memory that was ever in use (VmHWM), in bytes.
-    pub fn peak_rss_bytes(&self) -> u64 {
-        self.memory_bytes("VmHWM:")
-    }
-
-    fn memory_bytes(&self, name: &str) -> u64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap();
-        let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("it runs");
         line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
-    }
-
-    /// From now on it ends when it asks for more private memory than this.
-    pub fn limit_memory(&self, bytes_max: u64) {
-        let limit = format!("--data={bytes_max}");
-        let set = Command::new("prlimit").arg("--pid").arg(self.pid.to_string()).arg(limit).status().unwrap();
-        assert!(set.success(), "prlimit (of util-linux) could not limit its memory");
     }
 
     /// Ends it at once, whatever state it is in.

@@ -10,6 +10,7 @@ use rand_chacha::ChaCha8Rng;
 use tokio::sync::{mpsc, watch};
 
 use crate::change::position::{Position, Stored};
+use crate::pipeline::bounds::Bounds;
 use crate::pipeline::breaker::BreakerLimits;
 use crate::pipeline::reading::Said;
 use crate::pipeline::{Assignment, Held, Limits, Pipeline, Progress};
@@ -159,7 +160,7 @@ impl Faulty {
 impl Sink for Faulty {
     type Partition = ();
 
-    async fn open(&self, _: &TopicPartition, start_offset: i64) -> Result<Opened<()>, Failure> {
+    async fn open(&self, _: &TopicPartition, start_offset: i64, _: Option<&str>) -> Result<Opened<()>, Failure> {
         Ok(Opened { state: (), next_offset: start_offset })
     }
 
@@ -209,7 +210,7 @@ fn pipeline(guarded: bool, seed: u64, failing: f64, batch_records_max: usize) ->
     let (topic_ends, _) = mpsc::channel(1);
     let (reselects, _) = mpsc::channel(1);
     let (sink, routes, said) = (Arc::new(sink), routes(guarded), Said::default());
-    Arc::new(Pipeline { sink, routes, limits, dead_letters, topic_ends, reselects, said })
+    Arc::new(Pipeline { sink, routes, limits, dead_letters, topic_ends, reselects, said, bounds: Bounds::default() })
 }
 
 /// One owner: reads from where the last one stood until the deadline or the end, and leaves what it committed.
@@ -222,7 +223,8 @@ async fn own(pipeline: &Arc<Pipeline<Faulty>>, log: &[Record], saved: Progress, 
     let held = Arc::new(Held::default());
     let partition = TopicPartition { topic: TOPIC.into(), partition: 0 };
     let start_offset = saved.next_offset;
-    let given = Assignment { partition, start_offset, chain, records, held: held.clone(), progress, revoked };
+    let (held_too, topic_id) = (held.clone(), None);
+    let given = Assignment { partition, start_offset, chain, topic_id, records, held: held_too, progress, revoked };
     let worker = tokio::spawn(pipeline.clone().run(given));
     let rest: Vec<Record> = log.iter().filter(|record| record.offset >= saved.next_offset).cloned().collect();
     let feeder = tokio::spawn(async move {

@@ -69,6 +69,9 @@ impl Room<'_> {
     pub fn pushed_back(self, now: Instant) {
         let mut limit = self.of.lock();
         if limit.push_back(now) {
+            // Those that nobody uses go at once, the others when they come back.
+            let idle = self.of.permits.forget_permits(limit.permits - limit.now);
+            limit.permits -= idle;
             tracing::info!(in_flight_max = limit.now, "Cassandra pushes back: fewer requests at once");
         }
     }
@@ -149,7 +152,7 @@ mod tests {
         let requests = InFlight::new(4);
         let mut under_way = vec![requests.room().await, requests.room().await, requests.room().await];
         under_way.pop().expect("three").pushed_back(start);
-        assert_eq!((requests.lock().now, requests.permits.available_permits()), (2, 1), "two are still under way");
+        assert_eq!((requests.lock().now, requests.permits.available_permits()), (2, 0), "two are still under way");
         drop(under_way.pop());
         assert_eq!(requests.permits.available_permits(), 1, "one is, and one may come");
         drop(under_way.pop());

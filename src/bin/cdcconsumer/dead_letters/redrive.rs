@@ -13,6 +13,7 @@ use chrono::Utc;
 use rowferry::ops::config::{Cassandra as Target, Config, Consumer};
 use rowferry::ops::reselect;
 use rowferry::ops::service::{Exit, about, until_there};
+use rowferry::pipeline::bounds::Bounds;
 use rowferry::pipeline::breaker::BreakerLimits;
 use rowferry::pipeline::reading::Said;
 use rowferry::pipeline::{Assignment, DeadLetterRequest, Held, Limits, Pipeline, Progress, State};
@@ -117,8 +118,8 @@ impl<S: Sink> Drive<S> {
             breaker: BreakerLimits { in_a_row_max: 0, per_minute_max: 0 },
         };
         let (sink, said) = (Arc::new(sink), Said::default());
-        let retries = Mutex::default();
-        let pipeline = Arc::new(Pipeline { sink, routes, limits, dead_letters, topic_ends, reselects, said, retries });
+        let bounds = Bounds::default();
+        let pipeline = Arc::new(Pipeline { sink, routes, limits, dead_letters, topic_ends, reselects, said, bounds });
         Drive { pipeline, refused, gc_grace, shutdown, _topic_ends: ends }
     }
 

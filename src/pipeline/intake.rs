@@ -1,0 +1,131 @@
+//! The batch that is being filled.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+use super::bounds::{Room, is_large};
+use super::{Held, Limits, Pipeline, guard};
+use crate::change::Decoded;
+use crate::plan::write::{Batch, Versioned};
+use crate::plan::{Draft, Pushed};
+use crate::record::Record;
+use crate::sink::Sink;
+use crate::version::Chain;
+use crate::version::guard::Guard;
+
+/// The batch that is being filled, and the records that did not fit into it.
+pub(super) struct Intake<D> {
+    decode: D,
+    records: mpsc::Receiver<Vec<Record>>,
+    /// What is left of the last chunk received.
+    chunk: std::vec::IntoIter<Record>,
+    chain: Option<Chain>,
+    /// What the source has sent, where some route of the topic is guarded.
+    guard: Option<Guard>,
+    draft: Draft,
+    /// For the large record that the draft consists of.
+    room: Option<Room>,
+    held: Arc<Held>,
+    /// Records below it are in the sink already.
+    skip_below: i64,
+    /// Why nothing behind the draft may be taken.
+    end: Option<String>,
+}
+
+impl<D: FnMut(&Versioned) -> Decoded> Intake<D> {
+    pub(super) fn new(
+        decode: D,
+        records: mpsc::Receiver<Vec<Record>>,
+        chain: Option<Chain>,
+        guard: Option<Guard>,
+        draft: Draft,
+        held: Arc<Held>,
+        skip_below: i64,
+    ) -> Self {
+        let chunk = Vec::new().into_iter();
+        Intake { decode, records, chunk, chain, guard, draft, room: None, held, skip_below, end: None }
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.draft.is_empty()
+    }
+
+    /// Why nothing behind the draft may be taken.
+    pub(super) fn end(&self) -> Option<&str> {
+        self.end.as_deref()
+    }
+
+    /// The marks as of the last record of the draft.
+    pub(super) fn guard(&self) -> Option<Guard> {
+        self.guard
+    }
+
+    /// The batch to write, with the room that its large record takes.
+    pub(super) fn take(&mut self) -> (Batch, Option<Room>) {
+        (self.draft.take(), self.room.take())
+    }
+
+    /// Whether the draft may grow. A large record is a batch of its own: had it room while another batch is being
+    /// written, that room would wait for the sink as well.
+    pub(super) fn may_take(&self, limits: &Limits) -> bool {
+        self.end.is_none()
+            && self.room.is_none()
+            && self.draft.records() < limits.batch_records_max
+            && self.draft.bytes() < limits.batch_bytes_max
+            && !self.chunk.as_slice().first().is_some_and(is_large)
+    }
+
+    /// Waits for the first records of a batch, and takes as many as it has room for. False when there will be none.
+    /// Dropped while it waits, it has taken nothing.
+    pub(super) async fn begin<S: Sink>(&mut self, pipeline: &Pipeline<S>) -> bool {
+        let Some(record) = self.chunk.as_slice().first().filter(|record| is_large(record)) else {
+            return self.take_more(pipeline).await;
+        };
+        self.room = Some(pipeline.bounds.room(record).await);
+        self.chunk.next().into_iter().for_each(|record| self.push(record));
+        if self.draft.is_empty() {
+            // It is in the sink already.
+            self.room = None;
+        }
+        true
+    }
+
+    /// Waits for records and plans as many as the draft has room for, up to a large one. False when there will be no
+    /// more.
+    pub(super) async fn take_more<S: Sink>(&mut self, pipeline: &Pipeline<S>) -> bool {
+        if self.chunk.as_slice().is_empty() {
+            match self.records.recv().await {
+                Some(chunk) => self.chunk = chunk.into_iter(),
+                None => return false,
+            }
+        }
+        while self.may_take(&pipeline.limits) {
+            match self.chunk.next() {
+                Some(record) => self.push(record),
+                None => match self.records.try_recv() {
+                    Ok(chunk) => self.chunk = chunk.into_iter(),
+                    Err(_) => break,
+                },
+            }
+        }
+        true
+    }
+
+    fn push(&mut self, record: Record) {
+        let version = self.chain.as_mut().map_or(0, |chain| chain.next(record.offset, record.timestamp_ms));
+        if record.offset < self.skip_below {
+            self.held.release(record.held_bytes());
+            return;
+        }
+        let Intake { decode, guard, draft, .. } = self;
+        let pushed = draft.push(Versioned::new(record, version), |versioned| {
+            let decoded = decode(versioned);
+            guard.iter_mut().for_each(|guard| guard::stand(guard, versioned, &decoded));
+            decoded
+        });
+        if let Pushed::Stop(why) = pushed {
+            self.end = Some(why);
+        }
+    }
+}
