@@ -18,6 +18,8 @@ mod rows;
 mod changes;
 mod load;
 mod history;
+mod poller;
+mod connect;
 
 // The tests.
 mod path;
@@ -41,3 +43,5 @@ mod ddl;
 mod seek;
 mod identity;
 mod backfill;
+mod guard;
+mod guard_kills;

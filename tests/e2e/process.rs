@@ -81,6 +81,12 @@ impl Program<'_> {
         self
     }
 
+    /// Works in the repository's folder in place of the scenario's.
+    pub fn in_repository(mut self) -> Self {
+        self.command.current_dir(crate::stack::REPOSITORY);
+        self
+    }
+
     pub fn start(mut self) -> Arc<Started> {
         let mut all = self.scenario.started.lock().unwrap();
         let file = |kind: &str| self.scenario.dir.join(format!("{}-{}.{kind}", all.len(), self.name));
