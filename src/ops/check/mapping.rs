@@ -32,6 +32,11 @@ pub fn mapping(spec: &RouteSpec, routes: &Routes, at: usize, wires: Option<&[Opt
         };
         let _ = writeln!(text, "  {heading:<10} {:<widest$} {} ← {from}{verdict}", name(&column.name), column.kind);
     }
+    if let Some(guard) = &route.guard {
+        let (column, deletes) = (name(&guard.column), name(&guard.deletes_table));
+        let kept = guard.deletes_ttl_seconds;
+        let _ = writeln!(text, "  guard      {column} ← the source's position; of deletes in {deletes}, for {kept} s");
+    }
     text
 }
 
@@ -66,7 +71,7 @@ mod tests {
 
     use super::*;
     use crate::plan::convert::Policy;
-    use crate::plan::route::TargetTable;
+    use crate::plan::route::{RewindGuard, TargetTable};
     use crate::row::{Column, Kind};
 
     #[test]
@@ -85,7 +90,9 @@ mod tests {
         let mut spec = RouteSpec::new("t", "a", &["id"]).typed(&types);
         spec.renamed.insert("Place Id".into(), "place".into());
         spec.policies.insert("at".into(), Policy { lossy: true, ..Policy::default() });
-        let routes = Routes::resolve(std::slice::from_ref(&spec), &tables).expect("a route");
+        let mut routes = Routes::resolve(std::slice::from_ref(&spec), &tables).expect("a route");
+        let (column, deletes_table) = ("position".into(), "gone".into());
+        routes.routes[0].guard = Some(RewindGuard { column, deletes_table, deletes_ttl_seconds: 60 });
         insta::assert_snapshot!(mapping(&spec, &routes, 0, None), @r#"
           key        Place Id, id; rows move when it changes
           columns    "Place Id" text ← place text, sent as text
@@ -93,6 +100,7 @@ mod tests {
                      at         timestamp in milliseconds ← at timestamptz, sent as timestamp: loses microseconds, which the route allows
                      n          decimal ← n numeric, sent as decimal with its scale
                      s          text ← s enum, sent as text
+          guard      position ← the source's position; of deletes in gone, for 60 s
         "#);
     }
 }

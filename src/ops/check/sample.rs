@@ -5,7 +5,7 @@ use std::sync::Arc;
 use chrono::DateTime;
 
 use super::{Finding, Severity};
-use crate::change::{Decoded, Op};
+use crate::change::{Change, Decoded, Op};
 use crate::format::Decoder;
 use crate::plan::route::Routes;
 use crate::plan::write::Versioned;
@@ -32,8 +32,12 @@ pub fn look(routes: &Arc<Routes>, records: &[Record], committed: Option<i64>, re
     let mut decoder = Decoder::new(&topic.shape, record_bytes_max);
     let mut draft = Draft::new(routes.clone(), id.clone(), first.offset);
     let mut planned = Vec::new();
+    let (mut placed, mut unplaced) = (0, 0);
     for record in records {
         let decoded = decoder.decode(record);
+        if let Decoded::Change(Change { op: Op::Create | Op::Update | Op::Delete, origin, .. }) = &decoded {
+            if origin.is_some() { placed += 1 } else { unplaced += 1 }
+        }
         seen.newest = newest(record, &decoded);
         if let Some(wires) = decoder.take_wires() {
             seen.hear(routes.check_wires(&id.topic, &wires), &id);
@@ -51,6 +55,14 @@ pub fn look(routes: &Arc<Routes>, records: &[Record], committed: Option<i64>, re
             break;
         }
         planned.push(record.offset);
+    }
+    if topic.shape.positions && unplaced > 0 && placed == 0 {
+        let text = format!(
+            "{id}: its newest records do not say where in the source's log they stand (source.lsn), and `rewind_guard` \
+             can do nothing for them: only Debezium's connector for PostgreSQL says it; remove `rewind_guard` from the \
+             routes of this topic"
+        );
+        seen.find(Severity::Warning, text);
     }
     decoder.take_notices().into_iter().for_each(|notice| seen.find(Severity::Warning, notice));
     let rejects = draft.take().rejects;
@@ -113,10 +125,15 @@ mod tests {
     use crate::row::{Column, Kind};
 
     fn seen(values: &[Option<&str>], committed: Option<i64>) -> Seen {
+        seen_by(values, committed, false)
+    }
+
+    fn seen_by(values: &[Option<&str>], committed: Option<i64>, guarded: bool) -> Seen {
         let columns = vec![Column { name: "id".into(), kind: Kind::Int8 }];
         let table = TargetTable { name: "a".into(), columns, key: vec!["id".into()] };
         let spec = RouteSpec::new("t", "a", &["id"]).typed(&[("id", "smallint")]);
-        let routes = Routes::resolve(&[spec], &BTreeMap::from([("a".to_string(), table)])).expect("a route");
+        let mut routes = Routes::resolve(&[spec], &BTreeMap::from([("a".to_string(), table)])).expect("a route");
+        routes.topics[0].shape.positions = guarded;
         let record = |(offset, value): (i64, &Option<&str>)| Record {
             topic: "t".into(),
             partition: 0,
@@ -128,6 +145,18 @@ mod tests {
         };
         let records: Vec<Record> = (10..).zip(values).map(record).collect();
         look(&Arc::new(routes), &records, committed, 1000)
+    }
+
+    #[test]
+    fn a_guard_that_no_record_has_a_position_for_is_told() {
+        let bare = r#"{"op":"u","before":null,"after":{"id":1},"source":{"pos":7}}"#;
+        let placed = r#"{"op":"u","before":null,"after":{"id":1},"source":{"lsn":7}}"#;
+        let snapshot = r#"{"op":"r","before":null,"after":{"id":1},"source":{"snapshot":"true","lsn":7}}"#;
+        let told = seen_by(&[Some(bare), Some(snapshot)], None, true).findings;
+        assert!(told.len() == 1 && told[0].text.starts_with("t[0]: its newest records do not say where"), "{told:?}");
+        assert_eq!(seen_by(&[Some(bare)], None, false).findings, vec![]);
+        assert_eq!(seen_by(&[Some(placed), Some(bare)], None, true).findings, vec![], "one of them does");
+        assert_eq!(seen_by(&[Some(snapshot)], None, true).findings, vec![], "no row of a snapshot does");
     }
 
     #[test]

@@ -141,6 +141,12 @@ mod tests {
         assert_eq!(shown, [of_2024, ("other", "t{year}", None)], "braces mean nothing without a pattern");
         assert_eq!(routes[0].columns["year"].constant_text(), Some("2024"));
         assert_eq!(routes[0].columns["number"].from(), Some("id"));
+        let guard = "rewind_guard = { column = \"at\", deletes_table = \"gone_{year}\" }";
+        let guarded = route(&format!("{YEARS}\n{guard}")).expect("a route");
+        let routes = expanded(std::slice::from_ref(&guarded), &topics);
+        assert_eq!(routes[0].rewind_guard.as_ref().map(|guard| &*guard.deletes_table), Some("gone_2024"));
+        let misspelt = route(&format!("{YEARS}\n{}", guard.replace("year", "yaer"))).expect("a route");
+        assert!(misspelt.topic_problems().join("").contains("no group \"yaer\""));
         assert!(expanded(&[route(YEARS).expect("a route")], &[]).is_empty());
     }
 
