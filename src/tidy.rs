@@ -25,7 +25,7 @@ const MAY_SEE: [(&str, &[&str]); 18] = [
     ("sink::cassandra", &["record", "row", "change", "plan", "retry", "sink"]),
     ("sink::postgres", &["record", "row", "change", "plan", "retry", "sink"]),
     ("kafka", &["record", "version", "watermark", "retry", "sink", "pipeline"]),
-    ("verify", &["row", "change", "plan", "retry", "sink", "sink::cassandra", "sink::postgres"]),
+    ("verify", &["row", "change", "format", "plan", "retry", "sink", "sink::cassandra", "sink::postgres"]),
     ("shop", &[]),
     (
         "ops",

@@ -3,23 +3,36 @@
 //! Two directions for each table: every source row is looked for in the target, and every target row's source row in
 //! the source. What looks wrong is looked at again (`settle`), so that a pipeline which is a moment behind is no
 //! difference. Reads only; dropping it at any await is harmless. It sees both clients and is seen by the binary.
+//!
+//! What it shares with a run, and so cannot see a fault of: the resolved routes, `plan::convert`, `plan::filter`, and the
+//! reading of those JSON values that have but one form (`sink::postgres::forms`). It has nothing of the log: no version,
+//! no fold, no batch, no offset.
 
 pub mod mapping;
 pub mod report;
+pub mod sample;
+mod pace;
 mod settle;
 
 use std::collections::{HashMap, HashSet};
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use futures::TryStreamExt as _;
 use tokio::time::{Instant, sleep};
 
-use crate::row::{Row, Value};
+use crate::format;
+use crate::row::Value;
+use crate::row::wire::Wire;
 use crate::sink::Failure;
+use crate::sink::cassandra::expiry::now_ms;
 use crate::sink::cassandra::read::Reader;
 use crate::sink::postgres::Postgres;
-use crate::verify::mapping::Mapping;
+use crate::sink::postgres::source::Read;
+use crate::verify::mapping::{Mapping, SourceRow, Standing};
+use crate::verify::pace::Pace;
 use crate::verify::report::{Report, TableReport};
+use crate::verify::sample::Sample;
 use crate::verify::settle::{Candidate, Judged, row_bytes};
 
 /// How long a source row has to hold still before a difference counts: longer than a healthy pipeline is behind.
@@ -37,13 +50,26 @@ const DIFFERENCES_MAX: u64 = 10_000;
 const PAGE_ROWS_FIRST: usize = 16;
 const PAGE_ROWS_MAX: usize = 500;
 const PAGE_BYTES: usize = 4 << 20;
-/// How often it says how far it is.
-const PROGRESS_EVERY: Duration = Duration::from_secs(5);
 
 /// A comparison that is ready to run.
 pub struct Verify {
     pub source: Postgres,
     pub tables: Vec<Table>,
+    /// Not all rows, but a part of them.
+    pub sample: Option<Sample>,
+    pub rows_per_second_max: Option<NonZeroU32>,
+    /// Is told how far it is, page by page.
+    pub progress: Box<dyn Fn(&Progress<'_>) + Send + Sync>,
+}
+
+/// How far the comparison of a table is.
+#[derive(Debug, Clone, Copy)]
+pub struct Progress<'a> {
+    pub table: &'a str,
+    /// Rows that were read of the source, and keys of the target.
+    pub source_rows: u64,
+    pub target_rows: u64,
+    pub differences: u64,
 }
 
 /// A target table, how it mirrors its source, and what reads it.
@@ -80,7 +106,7 @@ impl Verify {
     async fn look_at_unequal(&self, reports: &mut [Option<TableReport>]) -> Result<(), Failure> {
         for (table, report) in self.tables.iter().zip(reports) {
             if !report.as_ref().is_some_and(TableReport::is_equal) {
-                *report = Some(Look::new(&self.source, table).run().await?);
+                *report = Some(Look::new(self, table).run().await?);
             }
         }
         Ok(())
@@ -89,48 +115,56 @@ impl Verify {
 
 /// One comparison of one table, under way.
 struct Look<'a> {
-    source: &'a Postgres,
+    verify: &'a Verify,
     target: &'a Reader,
     mapping: &'a Mapping,
+    /// The forms of the source's values.
+    forms: Vec<Wire>,
     report: TableReport,
     candidates: Vec<Candidate>,
     candidate_bytes: usize,
     source_rows: u64,
     target_rows: u64,
-    told: Instant,
+    pace: Pace,
 }
 
 impl<'a> Look<'a> {
-    fn new(source: &'a Postgres, table: &'a Table) -> Look<'a> {
+    fn new(verify: &'a Verify, table: &'a Table) -> Look<'a> {
         Look {
-            source,
+            verify,
             target: &table.target,
             mapping: &table.mapping,
+            forms: table.mapping.source.forms(),
             report: TableReport::new(&table.mapping),
             candidates: Vec::new(),
             candidate_bytes: 0,
             source_rows: 0,
             target_rows: 0,
-            told: Instant::now(),
+            pace: Pace::new(verify.rows_per_second_max),
         }
     }
 
     async fn run(mut self) -> Result<TableReport, Failure> {
         self.look_from_source().await?;
         self.look_from_target().await?;
+        self.report.conclude(self.mapping);
         Ok(self.report)
     }
 
     /// Looks for every source row in the target.
     async fn look_from_source(&mut self) -> Result<(), Failure> {
-        let mut rows_max = PAGE_ROWS_FIRST;
-        let mut after: Option<Vec<Value>> = None;
+        let (source, table) = (&self.verify.source, &self.mapping.source);
+        let share = self.verify.sample.map(|sample| sample.share());
+        let mut rows_max = self.pace.rows_at_once(PAGE_ROWS_FIRST);
+        let mut after: Option<Vec<String>> = None;
         while !self.report.cut_short {
-            let rows = self.source.rows_after(&self.mapping.source, after.as_deref(), rows_max).await?;
+            self.pace.read(rows_max).await;
+            let rows = source.rows_after(table, after.as_deref(), rows_max, share).await?;
             let Some(last) = rows.last() else { break };
-            after = Some(self.mapping.source_key(last));
+            after = Some(last.key.clone());
+            let rows: Vec<SourceRow> = rows.into_iter().map(|row| self.decoded(row)).collect();
             let was_last = rows.len() < rows_max;
-            rows_max = next_page_rows(&rows);
+            rows_max = self.pace.rows_at_once(next_page_rows(&rows));
             self.compare_page(rows).await?;
             if was_last {
                 break;
@@ -139,14 +173,15 @@ impl<'a> Look<'a> {
         self.settle().await
     }
 
-    async fn compare_page(&mut self, rows: Vec<Row>) -> Result<(), Failure> {
+    async fn compare_page(&mut self, rows: Vec<SourceRow>) -> Result<(), Failure> {
         self.source_rows += rows.len() as u64;
-        let rows: Vec<Row> = rows.into_iter().filter(|row| self.mapping.belongs(row)).collect();
-        let keys: Vec<Vec<Value>> = rows.iter().map(|row| self.mapping.target_key(row)).collect();
+        let belongs = |row: &SourceRow| self.mapping.standing(&row.values, now_ms()) != Standing::Out;
+        let rows: Vec<SourceRow> = rows.into_iter().filter(belongs).collect();
+        let keys: Vec<Vec<Value>> = rows.iter().map(|row| self.mapping.target_key(&row.values)).collect();
         let there = self.target.read_many(&keys).await?;
         for (row, there) in rows.into_iter().zip(there) {
             match there {
-                Some(there) if self.mapping.is_equal(&row, &there) => self.report.counts.equal += 1,
+                Some(there) if self.mapping.is_equal(&row.values, &there) => self.report.counts.equal += 1,
                 _ => self.suspect(Candidate::Source { before: row }).await?,
             }
         }
@@ -156,33 +191,39 @@ impl<'a> Look<'a> {
 
     /// Looks for every target row's source row in the source.
     async fn look_from_target(&mut self) -> Result<(), Failure> {
-        if self.report.cut_short {
-            return Ok(());
-        }
-        let mut scan = self.target.scan_keys().await?;
-        let (mut keys, mut bytes) = (Vec::new(), 0);
-        while let Some(key) = scan.try_next().await? {
-            bytes += row_bytes(&key);
-            keys.push(key);
-            if keys.len() >= PAGE_ROWS_MAX || bytes >= PAGE_BYTES {
-                self.find_owners(std::mem::take(&mut keys)).await?;
-                bytes = 0;
+        let stretches = match &self.verify.sample {
+            None => vec![None],
+            Some(sample) => sample.stretches().into_iter().map(Some).collect(),
+        };
+        for stretch in stretches {
+            let mut scan = self.target.scan_keys(stretch).await?;
+            let (mut keys, mut bytes) = (Vec::new(), 0);
+            while let Some(key) = scan.try_next().await? {
+                bytes += row_bytes(&key);
+                keys.push(key);
+                if keys.len() >= self.pace.rows_at_once(PAGE_ROWS_MAX) || bytes >= PAGE_BYTES {
+                    self.find_owners(std::mem::take(&mut keys)).await?;
+                    bytes = 0;
+                }
+                if self.report.cut_short {
+                    return Ok(());
+                }
             }
-            if self.report.cut_short {
-                return Ok(());
-            }
+            self.find_owners(keys).await?;
         }
-        self.find_owners(keys).await?;
         self.settle().await
     }
 
     async fn find_owners(&mut self, keys: Vec<Vec<Value>>) -> Result<(), Failure> {
-        let source_keys: Vec<Option<Vec<Value>>> = keys.iter().map(|key| self.mapping.source_key_of(key)).collect();
-        let owners = self.source_rows(&source_keys).await?;
-        for (key, source_key) in keys.into_iter().zip(source_keys) {
+        self.pace.read(keys.len()).await;
+        let owners = self.source_rows(&keys).await?;
+        for key in keys {
             self.target_rows += 1;
-            let owner = source_key.and_then(|key| owners.get(&key));
-            let is_owner = |owner: &Row| self.mapping.belongs(owner) && self.mapping.target_key(owner) == key;
+            let owner = owners.get(&self.mapping.owner_of(&key));
+            let is_owner = |owner: &SourceRow| {
+                self.mapping.standing(&owner.values, now_ms()) != Standing::Out
+                    && self.mapping.target_key(&owner.values) == key
+            };
             if !owner.is_some_and(is_owner) {
                 self.suspect(Candidate::Target { key, before: owner.cloned() }).await?;
             }
@@ -221,19 +262,24 @@ impl<'a> Look<'a> {
     /// The second look: the target first, then the source. Returns what moved between the looks.
     async fn look_again(&mut self, candidates: Vec<Candidate>) -> Result<Vec<Candidate>, Failure> {
         let keys: Vec<Vec<Value>> = candidates.iter().map(|candidate| candidate.target_key(self.mapping)).collect();
-        let source_keys: Vec<Option<Vec<Value>>> =
+        let source_keys: Vec<Option<Vec<String>>> =
             candidates.iter().map(|candidate| candidate.source_key(self.mapping)).collect();
         let targets = self.target.read_many(&keys).await?;
-        let sources = self.source_rows(&source_keys).await?;
+        // By the source's own key, which a source row that moved in the target has kept.
+        let mut sources: HashMap<Vec<Value>, SourceRow> = HashMap::new();
+        for row in self.read_sources(source_keys.iter().flatten()).await? {
+            sources.insert(self.mapping.owner_of(&self.mapping.target_key(&row.values)), row);
+        }
         let mut moved = Vec::new();
-        for (((candidate, key), source_key), target) in candidates.into_iter().zip(keys).zip(source_keys).zip(targets) {
-            let source = source_key.and_then(|key| sources.get(&key));
-            match candidate.judge(self.mapping, target.as_deref(), source) {
+        for ((candidate, key), target) in candidates.into_iter().zip(keys).zip(targets) {
+            let source = sources.get(&self.mapping.owner_of(&key));
+            match candidate.judge(self.mapping, target.as_deref(), source, now_ms()) {
                 Judged::Equal => self.report.counts.equal += 1,
                 Judged::Resolved => {}
+                Judged::Unknown => self.report.counts.unknown += 1,
                 Judged::Moved(candidate) => moved.push(candidate),
                 Judged::Differs(kind) => {
-                    let source = source.map(Vec::as_slice);
+                    let source = source.map(|row| row.values.as_slice());
                     self.report.add(self.mapping, kind, &key, source, target.as_deref());
                 }
             }
@@ -241,39 +287,46 @@ impl<'a> Look<'a> {
         Ok(moved)
     }
 
-    /// The source rows with these keys, by key.
-    async fn source_rows(&self, keys: &[Option<Vec<Value>>]) -> Result<HashMap<Vec<Value>, Row>, Failure> {
-        let keys: HashSet<&Vec<Value>> = keys.iter().flatten().collect();
-        let mut found = HashMap::with_capacity(keys.len());
-        if keys.is_empty() {
-            return Ok(found);
-        }
-        let keys: Vec<Row> = keys.into_iter().cloned().collect();
-        for row in self.source.rows_with(&self.mapping.source, &keys).await? {
-            found.insert(self.mapping.source_key(&row), row);
-        }
-        Ok(found)
+    /// The source rows that these target keys speak of, by [`Mapping::owner_of`].
+    async fn source_rows(&self, keys: &[Vec<Value>]) -> Result<HashMap<Vec<Value>, SourceRow>, Failure> {
+        let source_keys: Vec<Vec<String>> = keys.iter().filter_map(|key| self.mapping.source_key_of(key)).collect();
+        let rows = self.read_sources(source_keys.iter()).await?;
+        Ok(rows.into_iter().map(|row| (self.mapping.owner_of(&self.mapping.target_key(&row.values)), row)).collect())
     }
 
-    /// Says how far it is, every few seconds.
-    fn tell(&mut self) {
-        if self.told.elapsed() < PROGRESS_EVERY {
-            return;
+    async fn read_sources<'k>(&self, keys: impl Iterator<Item = &'k Vec<String>>) -> Result<Vec<SourceRow>, Failure> {
+        let keys: HashSet<&Vec<String>> = keys.collect();
+        if keys.is_empty() {
+            return Ok(Vec::new());
         }
-        self.told = Instant::now();
-        tracing::info!(
-            table = self.report.target,
-            source_rows = self.source_rows,
-            target_rows = self.target_rows,
-            differences = self.report.counts.differences(),
-            "comparing"
-        );
+        let keys: Vec<Vec<String>> = keys.into_iter().cloned().collect();
+        let rows = self.verify.source.rows_with(&self.mapping.source, &keys).await?;
+        Ok(rows.into_iter().map(|row| self.decoded(row)).collect())
+    }
+
+    /// The values of a row. What the decoder of records refuses stands there as it is written, which no target has.
+    fn decoded(&self, row: Read) -> SourceRow {
+        let columns = row.columns.into_iter().zip(&self.mapping.source.columns).zip(&self.forms);
+        let values = columns.map(|((json, (name, _)), form)| match json {
+            None => Value::Null,
+            Some(json) => format::value(name, form, &json).unwrap_or_else(|_| Value::Text(json.into())),
+        });
+        SourceRow { key: row.key, values: values.collect() }
+    }
+
+    fn tell(&self) {
+        (self.verify.progress)(&Progress {
+            table: &self.report.target,
+            source_rows: self.source_rows,
+            target_rows: self.target_rows,
+            differences: self.report.counts.differences(),
+        });
     }
 }
 
 /// How many rows like these fit a page.
-fn next_page_rows(rows: &[Row]) -> usize {
-    let bytes: usize = rows.iter().map(|row| row_bytes(row)).sum();
+fn next_page_rows(rows: &[SourceRow]) -> usize {
+    let bytes: usize = rows.iter().map(SourceRow::bytes).sum();
     let fit = PAGE_BYTES * rows.len() / bytes.max(1);
     fit.clamp(1, PAGE_ROWS_MAX.min(rows.len() * 2))
 }

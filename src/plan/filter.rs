@@ -42,6 +42,15 @@ impl Filter {
         matches!(self.judge(row, None), (Truth::NotTrue, _))
     }
 
+    /// Whether a row belongs into the target, of which nobody knows what happened to it last; `None` where that decides.
+    pub fn certainly(&self, row: &[Value]) -> Option<bool> {
+        match self.judge(row, None).0 {
+            Truth::True => Some(true),
+            Truth::NotTrue => Some(false),
+            Truth::Unknown => None,
+        }
+    }
+
     /// What the conditions say together, and the first one that cannot be judged.
     fn judge(&self, row: &[Value], op: Option<Op>) -> (Truth, Option<&Condition>) {
         let mut unknown = None;

@@ -36,22 +36,7 @@ impl Ttl {
                 Some(time) => Ok(Some(time.saturating_add(i64::from(seconds) * 1_000))),
                 None => Err(Reject::new(RejectClass::OutOfRange, "the record has no time that its ttl counts from")),
             },
-            Ttl::Field(at) => match row.get(at).unwrap_or(&Value::Absent) {
-                Value::Null | Value::Special(Special::Infinity) => Ok(None),
-                Value::Special(Special::NegativeInfinity) => Ok(Some(i64::MIN)),
-                Value::Date(days) => Ok(Some(i64::from(*days) * DAY_MILLIS)),
-                Value::Timestamp(micros) | Value::LocalTimestamp(micros) => {
-                    Ok(Some(micros.div_euclid(MICROS_PER_MILLI)))
-                }
-                Value::Absent | Value::Unavailable => {
-                    let text =
-                        "the record brings no value for the column of the route's `ttl`: set REPLICA IDENTITY FULL";
-                    Err(Reject::new(RejectClass::Unavailable, text))
-                }
-                _ => {
-                    Err(Reject::new(RejectClass::WrongType, "the column of the route's `ttl` is no date or timestamp"))
-                }
-            },
+            Ttl::Field(at) => end_of(row.get(at).unwrap_or(&Value::Absent)),
         }
     }
 
@@ -66,6 +51,21 @@ impl Ttl {
     pub fn check_wires(self, wires: &[Option<Wire>]) -> Option<String> {
         let wire = self.field().and_then(|at| wires.get(at)?.as_ref())?;
         (!is_end(wire)).then(|| format!("`ttl`: its column is {wire}, and a date or timestamp says when a row ends"))
+    }
+}
+
+/// When a row with this value in the column of its `ttl` ends, in milliseconds since 1970; `None` when it never does.
+pub fn end_of(value: &Value) -> Result<Option<i64>, Reject> {
+    match value {
+        Value::Null | Value::Special(Special::Infinity) => Ok(None),
+        Value::Special(Special::NegativeInfinity) => Ok(Some(i64::MIN)),
+        Value::Date(days) => Ok(Some(i64::from(*days) * DAY_MILLIS)),
+        Value::Timestamp(micros) | Value::LocalTimestamp(micros) => Ok(Some(micros.div_euclid(MICROS_PER_MILLI))),
+        Value::Absent | Value::Unavailable => {
+            let text = "the record brings no value for the column of the route's `ttl`: set REPLICA IDENTITY FULL";
+            Err(Reject::new(RejectClass::Unavailable, text))
+        }
+        _ => Err(Reject::new(RejectClass::WrongType, "the column of the route's `ttl` is no date or timestamp")),
     }
 }
 

@@ -14,6 +14,7 @@ mod progress;
 mod apply;
 mod statements;
 mod transaction;
+mod forms;
 pub mod source;
 mod catalog;
 pub mod describe;

@@ -5,7 +5,7 @@ use std::fmt;
 use chrono::{DateTime, NaiveDate, SecondsFormat};
 
 use crate::row::Value;
-use crate::verify::mapping::{Mapping, same};
+use crate::verify::mapping::{MappedColumn, Mapping};
 
 /// Differences that are printed with their rows, for each table; the others are counted.
 pub const DIFFERENCES_SHOWN_MAX: usize = 10;
@@ -29,6 +29,8 @@ pub struct TableReport {
     pub counts: Counts,
     /// At most [`DIFFERENCES_SHOWN_MAX`].
     pub first: Vec<Difference>,
+    /// What is not compared, and why: lines for people.
+    pub notes: Vec<String>,
     /// There were too many differences to go on: the counts are those of a part of the rows.
     pub cut_short: bool,
 }
@@ -42,6 +44,8 @@ pub struct Counts {
     pub extra: u64,
     /// They changed in the source at every look.
     pub unsettled: u64,
+    /// Source rows that the target does not have, and need not have.
+    pub unknown: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -70,6 +74,7 @@ pub struct Cell {
     pub column: String,
     pub source: Option<Value>,
     pub target: Option<Value>,
+    pub differs: bool,
 }
 
 impl Report {
@@ -85,12 +90,24 @@ impl TableReport {
             source: mapping.source.name.clone(),
             counts: Counts::default(),
             first: Vec::new(),
+            notes: Vec::new(),
             cut_short: false,
         }
     }
 
     pub fn is_equal(&self) -> bool {
         self.counts.differences() == 0 && self.counts.unsettled == 0 && !self.cut_short
+    }
+
+    /// Adds what was not compared, once all rows were looked at.
+    pub fn conclude(&mut self, mapping: &Mapping) {
+        let columns = mapping.not_compared();
+        if !columns.is_empty() {
+            self.notes.push(format!("not compared: {} (only records have it)", columns.join(", ")));
+        }
+        if let (1.., Some(why)) = (self.counts.unknown, mapping.unknown_why()) {
+            self.notes.push(format!("{} missing rows are not judged: {why}", self.counts.unknown));
+        }
     }
 
     /// Counts a difference at a target key, and keeps its rows when it is one of the first.
@@ -127,10 +144,11 @@ impl Difference {
         source: Option<&[Value]>,
         target: Option<&[Value]>,
     ) -> Difference {
-        let cell = |(at, column): (usize, &crate::verify::mapping::MappedColumn)| Cell {
+        let cell = |(at, column): (usize, &MappedColumn)| Cell {
             column: column.name.clone(),
             source: source.and_then(|row| column.expected(row)),
             target: target.map(|row| row[at].clone()),
+            differs: source.zip(target).is_some_and(|(source, target)| !column.holds(source, &target[at])),
         };
         let elsewhere = source.map(|row| mapping.target_key(row)).filter(|belongs| belongs != key);
         Difference {
@@ -138,15 +156,6 @@ impl Difference {
             key: mapping.named_key(key),
             cells: mapping.columns.iter().enumerate().map(cell).collect(),
             belongs: elsewhere.map(|key| mapping.named_key(&key)),
-        }
-    }
-}
-
-impl Cell {
-    fn differs(&self) -> bool {
-        match (&self.source, &self.target) {
-            (Some(source), Some(target)) => !same(source, target),
-            _ => false,
         }
     }
 }
@@ -172,8 +181,9 @@ impl fmt::Display for Report {
         writeln!(f)?;
         for table in &self.tables {
             write!(f, "{:target_width$}  {:source_width$}", table.target, table.source)?;
-            let Counts { equal, different, missing, extra, unsettled } = table.counts;
+            let Counts { equal, different, missing, extra, unsettled, unknown: _ } = table.counts;
             [equal, different, missing, extra, unsettled].iter().try_for_each(|count| write!(f, "  {count:>10}"))?;
+            table.notes.iter().try_for_each(|note| write!(f, "  {note}"))?;
             writeln!(
                 f,
                 "{}",
@@ -209,7 +219,7 @@ impl Difference {
         let source_width = width(&source, sources.iter().map(String::as_str)).min(COLUMN_CHARS_MAX);
         writeln!(f, "    {:name_width$}  {source:source_width$}  target", "column")?;
         for (cell, source) in self.cells.iter().zip(&sources) {
-            let mark = if cell.differs() { '*' } else { ' ' };
+            let mark = if cell.differs { '*' } else { ' ' };
             let target = shown(cell.target.as_ref());
             writeln!(f, "  {mark} {:name_width$}  {source:source_width$}  {target}", cell.column)?;
         }
@@ -256,13 +266,11 @@ pub fn shown(value: Option<&Value>) -> String {
             Some(instant) => instant.to_rfc3339_opts(SecondsFormat::AutoSi, true),
             None => format!("{micros} µs from 1970-01-01"),
         },
+        Some(Value::Bytes(bytes)) => bytes.iter().fold("0x".into(), |text: String, byte| text + &format!("{byte:02x}")),
         Some(other) => format!("{other:?}"),
     };
-    if text.len() <= VALUE_CHARS_MAX {
-        text
-    } else {
-        format!("{}… of {} digits", &text[..VALUE_CHARS_MAX], text.len())
-    }
+    let start: String = text.chars().take(VALUE_CHARS_MAX).collect();
+    if start.len() == text.len() { text } else { format!("{start}… of {} characters", text.chars().count()) }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 
 mod columns;
 mod setting;
+mod verified;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
@@ -93,6 +94,7 @@ async fn replicate(setting: &Setting) {
     for target in targets.iter().filter(|target| target.policy.contains("lossy")) {
         assert!(log.contains(target.name), "nothing was said of {}", target.name);
     }
+    verified::verify(&scenario, setting).await;
 }
 
 async fn make_target(scenario: &Scenario, targets: &[Target]) {

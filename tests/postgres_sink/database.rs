@@ -71,8 +71,8 @@ impl Database {
         superuser(&self.name).await
     }
 
-    pub async fn sql(&self, text: &'static str) {
-        sqlx::raw_sql(text).execute(&mut self.connect().await).await.unwrap();
+    pub async fn sql(&self, text: &str) {
+        sqlx::raw_sql(AssertSqlSafe(text.to_string())).execute(&mut self.connect().await).await.unwrap();
     }
 
     /// Rows as lines of text, values with a blank between.

@@ -8,4 +8,5 @@ mod rows;
 mod parents;
 mod owners;
 mod faults;
+mod forms;
 mod reading;

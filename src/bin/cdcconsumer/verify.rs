@@ -1,6 +1,10 @@
 //! `cdcconsumer verify`: source and target compared row by row.
 
+mod told;
+
+use std::collections::BTreeMap;
 use std::io::Write as _;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use clap::Args;
@@ -10,9 +14,11 @@ use rowferry::sink::Failure;
 use rowferry::sink::cassandra::cluster::{Cluster, Settings};
 use rowferry::sink::postgres::{self, Postgres};
 use rowferry::verify::mapping::Mapping;
-use rowferry::verify::{Table, Verify};
+use rowferry::verify::sample::Sample;
+use rowferry::verify::{Progress, Table, Verify};
 use tokio::sync::watch;
 
+use self::told::Told;
 use crate::topics::of_topics;
 use crate::{cassandra_settings, refused, resolve, sections, with_source};
 
@@ -26,6 +32,9 @@ use crate::{cassandra_settings, refused, resolve, sections, with_source};
 /// Prints for each table how many rows are equal, different, missing (in Cassandra), extra (in Cassandra only, or
 /// left under an old key) and unsettled, and then the first 10 differences with both rows, column by column.
 /// THIS PRINTS VALUES OF YOUR ROWS to standard output: that is its purpose. The logs on standard error have none.
+///
+/// With --sample it looks at a part of the rows, another one each time: in the source by a hash of the key, in
+/// Cassandra by tokens. Each of these rows is compared whole.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -35,7 +44,9 @@ use crate::{cassandra_settings, refused, resolve, sections, with_source};
 Examples:
   cdcconsumer verify
   cdcconsumer verify --within 2m             give a pipeline that is behind the time to catch up
-  cdcconsumer verify --table orders --table orders_by_user"
+  cdcconsumer verify --table orders --table orders_by_user
+  cdcconsumer verify --sample 1% --rows-per-second-max 500
+                                             a look at large tables that others need, too"
 )]
 pub struct Flags {
     /// A target table to compare. May be repeated; without it every routed table is compared.
@@ -44,6 +55,15 @@ pub struct Flags {
     /// Keep looking at tables that are not equal for this long: 90s, 2m, 1h. A look that has begun is finished.
     #[arg(long, value_name = "TIME", value_parser = duration, default_value = "0s", hide_default_value = true)]
     within: Duration,
+    /// Look at this part of the rows of each side, chosen anew each time: 5%, 0.25%.
+    #[arg(long, value_name = "SHARE")]
+    sample: Option<Sample>,
+    /// Choose the same part as an earlier run, which logged this number.
+    #[arg(long, value_name = "NUMBER", requires = "sample")]
+    sample_seed: Option<u64>,
+    /// Read at most so many rows in a second: those of the source, and then the keys of the target.
+    #[arg(long, value_name = "ROWS")]
+    rows_per_second_max: Option<NonZeroU32>,
 }
 
 /// Reads `90s`, `2m` or `1h`.
@@ -72,6 +92,10 @@ pub async fn run(config: &Config, asked: &Flags, mut shutdown: watch::Receiver<b
         return Err(Exit::Failed);
     };
     let chosen = chosen(&consumer?.routes, &asked.tables)?;
+    let sample = asked.sample.map(|sample| sample.with_seed(asked.sample_seed.unwrap_or_else(rand::random)));
+    if let Some(sample) = &sample {
+        tracing::info!("looking at a part of the rows: --sample-seed {} chooses it again", sample.seed);
+    }
     let connected = until_there(&shutdown, || prepare(config, source, &settings, &chosen));
     let prepared = match tokio::time::timeout(patience, connected).await {
         Ok(Ok(prepared)) => prepared,
@@ -83,13 +107,21 @@ pub async fn run(config: &Config, asked: &Flags, mut shutdown: watch::Receiver<b
             return Err(Exit::Failed);
         }
     };
+    let (source, tables, rows_about) = prepared;
+    let told = Told::begin(rows_about);
+    let progress = {
+        let told = told.clone();
+        Box::new(move |progress: &Progress<'_>| told.tell(progress))
+    };
+    let verify = Verify { source, tables, sample, rows_per_second_max: asked.rows_per_second_max, progress };
     let compared = tokio::select! {
-        compared = prepared.run(asked.within) => compared,
+        compared = verify.run(asked.within) => compared,
         _ = shutdown.wait_for(|asked| *asked) => {
             tracing::warn!("stopped before everything was compared");
             return Err(Exit::Failed);
         }
     };
+    told.end();
     match compared {
         Ok(report) => {
             // Who closes standard output early still gets the exit code.
@@ -119,10 +151,6 @@ fn chosen(routes: &[config::routes::Route], tables: &[String]) -> Result<Vec<Cho
     let mut chosen = Vec::new();
     for route in routes.iter().filter(|route| tables.is_empty() || tables.contains(&route.table)) {
         let place = format!("cdcconsumer.routes, {} → {}", route.topic, route.table);
-        if route.ttl.is_some() && tables.is_empty() {
-            tracing::warn!("{place}: not compared, because its rows end by themselves");
-            continue;
-        }
         match &route.source_table {
             Some(name) => chosen.push(Chosen { route: route.clone(), source_table: name.clone() }),
             None => problems.push(format!(
@@ -140,34 +168,40 @@ fn chosen(routes: &[config::routes::Route], tables: &[String]) -> Result<Vec<Cho
     if problems.is_empty() { Ok(chosen) } else { Err(refused(&problems.join("\n  "))) }
 }
 
+/// The source, the tables to compare, and how many rows the source about has of them.
+type Prepared = (Postgres, Vec<Table>, BTreeMap<String, u64>);
+
 /// Connects to both sides and maps each route, or says what speaks against it.
 async fn prepare(
     config: &Config,
     source: &config::Postgres,
     settings: &Settings,
     chosen: &[Chosen],
-) -> Result<Verify, Failure> {
+) -> Result<Prepared, Failure> {
     let source = Postgres::connect(postgres::Settings::new(source.url.reveal(), "verify")).await?;
     let cluster = Cluster::connect(settings).await?;
     let written: Vec<_> = chosen.iter().map(|chosen| chosen.route.clone()).collect();
     let routes = resolve(&with_source(config, &written).await?, &cluster).await?;
     let mut problems = Vec::new();
-    let mut tables = Vec::new();
+    let (mut tables, mut rows_about) = (Vec::new(), BTreeMap::new());
     // Resolved routes stand in the order of what was asked for.
     for (route, Chosen { source_table: name, .. }) in routes.routes.iter().zip(chosen) {
-        let mapped = match (source.source_table(name).await?, routes.topic(&route.topic)) {
-            (Some(described), Some(topic)) => Mapping::new(route, topic, &described),
+        let mapped = match (source.source_facts(name).await?, routes.topic(&route.topic)) {
+            (Some(facts), Some(topic)) => Mapping::new(route, topic, &facts, &source.type_names(name).await?),
             _ => Err(vec![format!(
                 "route {}: the source has no table \"{name}\": correct `source_table`, or [source.postgres]",
                 route.name()
             )]),
         };
         match mapped {
-            Ok(mapping) => tables.push(Table { mapping, target: cluster.reader(route).await? }),
+            Ok(mapping) => {
+                rows_about.extend(source.rows_about(name).await?.map(|rows| (mapping.target.clone(), rows)));
+                tables.push(Table { mapping, target: cluster.reader(route).await? });
+            }
             Err(more) => problems.extend(more),
         }
     }
-    if problems.is_empty() { Ok(Verify { source, tables }) } else { Err(Failure::Stop(problems.join("\n  "))) }
+    if problems.is_empty() { Ok((source, tables, rows_about)) } else { Err(Failure::Stop(problems.join("\n  "))) }
 }
 
 /// How long verify waits for servers that are not there, when `--within` does not give them longer.

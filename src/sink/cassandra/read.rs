@@ -1,5 +1,6 @@
 //! Reading a route's table back: all rows or all keys as a stream, or single rows by key.
 
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use futures::future::try_join_all;
@@ -12,7 +13,7 @@ use scylla::policies::retry::DefaultRetryPolicy;
 use scylla::statement::prepared::PreparedStatement;
 
 use super::cluster::Cluster;
-use super::statement::{BoundKey, read_cql, scan_cql, scan_keys_cql};
+use super::statement::{BoundKey, read_cql, scan_cql, scan_keys_cql, scan_stretch_cql};
 use super::{types, verdict};
 use crate::plan::route::Route;
 use crate::row::{Row, Value};
@@ -31,6 +32,7 @@ pub struct Reader {
     route: Route,
     scan: PreparedStatement,
     scan_keys: PreparedStatement,
+    scan_stretch: PreparedStatement,
     read: PreparedStatement,
 }
 
@@ -42,11 +44,14 @@ impl Cluster {
         scan.set_page_size(SCAN_PAGE_ROWS);
         scan_keys.set_page_size(SCAN_PAGE_ROWS);
         let mut read = self.prepare(read_cql(&self.keyspace, route)).await?;
-        for statement in [&mut scan, &mut scan_keys, &mut read] {
+        let partition_columns = read.get_variable_pk_indexes().len();
+        let mut scan_stretch = self.prepare(scan_stretch_cql(&self.keyspace, route, partition_columns)).await?;
+        scan_stretch.set_page_size(SCAN_PAGE_ROWS);
+        for statement in [&mut scan, &mut scan_keys, &mut scan_stretch, &mut read] {
             // Nothing around a read sends it again, so a node that goes away must not end a long scan.
             statement.set_retry_policy(Some(Arc::new(DefaultRetryPolicy::new())));
         }
-        Ok(Reader { cluster: self.clone(), route: route.clone(), scan, scan_keys, read })
+        Ok(Reader { cluster: self.clone(), route: route.clone(), scan, scan_keys, scan_stretch, read })
     }
 }
 
@@ -54,28 +59,33 @@ impl Reader {
     /// Every row of the table, in the order of the partitions' tokens. After an error the stream is over, and only a
     /// new scan goes on.
     pub async fn scan(&self) -> Result<impl Stream<Item = Result<Row, Failure>> + Send + Unpin + use<>, Failure> {
-        self.stream(&self.scan).await
+        self.stream(&self.scan, Vec::new()).await
     }
 
-    /// The key of every row of the table, in the order of [`Reader::scan`]: one value for each column of the primary
-    /// key, in its order. Rows that are large cost no more than others.
-    pub async fn scan_keys(&self) -> Result<impl Stream<Item = Result<Row, Failure>> + Send + Unpin + use<>, Failure> {
-        self.stream(&self.scan_keys).await
+    /// The key of every row of the table, or of those whose partitions have these tokens, in the order of
+    /// [`Reader::scan`]: one value for each column of the primary key, in its order. Rows that are large cost no more
+    /// than others.
+    pub async fn scan_keys(
+        &self,
+        stretch: Option<RangeInclusive<i64>>,
+    ) -> Result<impl Stream<Item = Result<Row, Failure>> + Send + Unpin + use<>, Failure> {
+        match stretch {
+            None => self.stream(&self.scan_keys, Vec::new()).await,
+            Some(stretch) => self.stream(&self.scan_stretch, vec![*stretch.start(), *stretch.end()]).await,
+        }
     }
 
     async fn stream(
         &self,
         scan: &PreparedStatement,
+        tokens: Vec<i64>,
     ) -> Result<impl Stream<Item = Result<Row, Failure>> + Send + Unpin + use<>, Failure> {
-        let pager = self.cluster.session.execute_iter(scan.clone(), ()).await;
+        let pager = self.cluster.session.execute_iter(scan.clone(), tokens).await;
         let pager = pager.map_err(|error| verdict::pager(&error).into_failure())?;
         let rows = pager
             .rows_stream::<Stored>()
             .map_err(|error| Failure::Stop(format!("Cassandra: table \"{}\": {error}", self.route.table)))?;
-        Ok(rows.map(|row: Result<Stored, NextRowError>| match row {
-            Ok(Stored(row)) => Ok(row),
-            Err(error) => Err(verdict::next_row(&error).into_failure()),
-        }))
+        Ok(rows.map(stored))
     }
 
     /// The rows with these keys, in the order asked; `None` where there is none. A key is one value for each column of
@@ -112,6 +122,13 @@ impl Reader {
                     && bytes <= types::KEY_BYTES_MAX
                     && (bytes > 0 || self.route.key.len() > 1)
             })
+    }
+}
+
+fn stored(row: Result<Stored, NextRowError>) -> Result<Row, Failure> {
+    match row {
+        Ok(Stored(row)) => Ok(row),
+        Err(error) => Err(verdict::next_row(&error).into_failure()),
     }
 }
 

@@ -80,6 +80,14 @@ pub fn scan_keys_cql(keyspace: &str, route: &Route) -> String {
     format!("SELECT {} FROM {}", columns.join(", "), table(keyspace, route))
 }
 
+/// The keys of the rows whose partitions are between two tokens, both included.
+pub fn scan_stretch_cql(keyspace: &str, route: &Route, partition_columns: usize) -> String {
+    let partition = route.key.iter().take(partition_columns);
+    let partition: Vec<String> = partition.map(|at| quoted(&route.columns[*at].name)).collect();
+    let token = format!("token({})", partition.join(", "));
+    format!("{} WHERE {token} >= ? AND {token} <= ?", scan_keys_cql(keyspace, route))
+}
+
 pub fn read_cql(keyspace: &str, route: &Route) -> String {
     format!("{} WHERE {}", scan_cql(keyspace, route), by_key(route))
 }
@@ -278,6 +286,7 @@ mod tests {
         insta::assert_snapshot!(insert_cql("ks", &ending), @r#"INSERT INTO "ks"."Mixed""Case" ("user", "id", "total") VALUES (?, ?, ?) USING TIMESTAMP ? AND TTL ?"#);
         insta::assert_snapshot!(delete_cql("ks", &route()), @r#"DELETE FROM "ks"."Mixed""Case" USING TIMESTAMP ? WHERE "user" = ? AND "id" = ?"#);
         insta::assert_snapshot!(scan_keys_cql("ks", &route()), @r#"SELECT "user", "id" FROM "ks"."Mixed""Case""#);
+        insta::assert_snapshot!(scan_stretch_cql("ks", &route(), 1), @r#"SELECT "user", "id" FROM "ks"."Mixed""Case" WHERE token("user") >= ? AND token("user") <= ?"#);
         insta::assert_snapshot!(read_cql("ks", &route()), @r#"SELECT "user", "id", "total" FROM "ks"."Mixed""Case" WHERE "user" = ? AND "id" = ?"#);
     }
 

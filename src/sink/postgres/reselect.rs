@@ -3,11 +3,12 @@
 use sqlx::postgres::PgArguments;
 use sqlx::{AssertSqlSafe, Executor as _, Row as _};
 
-use crate::row::wire::{BytesForm, Wire};
+use crate::row::wire::Wire;
 use crate::row::{Kind, Value};
 use crate::sink::Failure;
 use crate::sink::postgres::Postgres;
 use crate::sink::postgres::errors::Fault;
+use crate::sink::postgres::forms::select;
 use crate::sink::postgres::schema::catalog_columns;
 use crate::sink::postgres::types::{bind_value, quote, quote_table, type_of};
 
@@ -50,14 +51,12 @@ impl Postgres {
         }
         let mut selected = Vec::with_capacity(columns.len());
         for (name, wire) in columns {
-            match select(&quote(name), wire).filter(|_| type_name(name).is_some()) {
-                Some(found) => selected.push(found),
-                None => {
-                    connection.give_back();
-                    let why = format!("the row moved, and its column \"{name}\" cannot be read at the source");
-                    return Ok(Reselected::Unreadable(why));
-                }
+            if type_name(name).is_none() {
+                connection.give_back();
+                let why = format!("the row moved, and its column \"{name}\" is not there at the source any more");
+                return Ok(Reselected::Unreadable(why));
             }
+            selected.push(select(&format!("t.{}", quote(name)), wire));
         }
         let list: Vec<&str> = selected.iter().map(|(sql, _)| sql.as_str()).collect();
         let text =
@@ -82,45 +81,6 @@ fn kind_of(value: &Value) -> Option<Kind> {
         Value::Uuid(_) => Kind::Uuid,
         Value::Date(_) => Kind::Date,
         Value::Timestamp(_) => Kind::Timestamp,
-        _ => return None,
-    })
-}
-
-/// How a column is selected as JSON text, and the form of that JSON; `None` for what is never unavailable.
-///
-/// `format` prints a value as replication does, where a cast to text would take the blanks from a char(n). Casts to
-/// json find hstore's whatever schema its extension is in.
-fn select(column: &str, wire: &Wire) -> Option<(String, Wire)> {
-    let place = format!("t.{column}");
-    let (item, form) = match wire {
-        Wire::Array(item) => {
-            let (sql, form) = scalar("item", item)?;
-            let items = format!(
-                "(SELECT coalesce(json_agg(CASE WHEN item IS NOT NULL THEN {sql} END ORDER BY at), '[]') \
-                    FROM unnest({place}) WITH ORDINALITY AS items(item, at))"
-            );
-            (items, Wire::Array(Box::new(form)))
-        }
-        Wire::HstoreJson | Wire::HstoreMap => (format!("{place}::json"), Wire::HstoreMap),
-        _ => scalar(&place, wire)?,
-    };
-    Some((format!("CASE WHEN {place} IS NOT NULL THEN to_json({item})::text END"), form))
-}
-
-fn scalar(place: &str, wire: &Wire) -> Option<(String, Wire)> {
-    Some(match wire {
-        Wire::Text | Wire::DecimalText => (format!("format('%s', {place})"), wire.clone()),
-        Wire::Uuid => (format!("{place}::text"), Wire::Uuid),
-        Wire::Bytes(_) => (format!("encode({place}, 'hex')"), Wire::Bytes(BytesForm::Hex)),
-        Wire::Int32 | Wire::Int64 => (place.to_string(), wire.clone()),
-        // An infinite date has no day: the numbers are those that Debezium writes for it.
-        Wire::Date => (
-            format!(
-                "CASE WHEN isfinite({place}) THEN {place} - date '1970-01-01' \
-                      WHEN {place} > date '1970-01-01' THEN -622191234 ELSE -625821272 END"
-            ),
-            Wire::Date,
-        ),
         _ => return None,
     })
 }

@@ -1,7 +1,7 @@
 //! What the report says of each kind of finding.
 
 use super::*;
-use crate::verify::mapping::tests::{decimal, mapping};
+use crate::verify::mapping::tests::{decimal, mapping, mapping_with_ends};
 
 #[test]
 fn a_report_shows_counts_and_both_rows() {
@@ -84,5 +84,15 @@ fn values_are_shown_for_a_person() {
     assert_eq!(shown(None), "-");
     let long = shown(Some(&Value::Text("é".repeat(300).into())));
     assert!(long.ends_with("é\"… and 200 bytes more"), "{long}");
-    assert!(shown(Some(&decimal(&"9".repeat(999)))).ends_with("… of 999 digits"));
+    assert!(shown(Some(&decimal(&"9".repeat(999)))).ends_with("… of 999 characters"));
+}
+
+#[test]
+fn what_is_not_judged_is_said_behind_the_counts_and_is_no_difference() {
+    let mut table = TableReport::new(&mapping_with_ends());
+    table.counts = Counts { equal: 5, unknown: 3, ..Counts::default() };
+    table.conclude(&mapping_with_ends());
+    let report = Report { tables: vec![table] };
+    assert!(report.is_equal());
+    insta::assert_snapshot!(report.to_string().lines().last().unwrap_or_default(), @"orders_by_user  public.orders           5           0           0           0           0  3 missing rows are not judged: `ttl` counts from a record that is not known");
 }

@@ -1,22 +1,27 @@
 //! When a difference counts, and when it is still settling.
 
 use super::*;
-use crate::verify::mapping::tests::{decimal, mapping};
+use crate::verify::mapping::tests::{decimal, mapping, mapping_with_ends};
 
 /// A source row: user, id, total.
-fn row(user: i64, id: i64, total: &str) -> Row {
-    vec![Value::Int(user), Value::Int(id), decimal(total)]
+fn row(user: i64, id: i64, total: &str) -> SourceRow {
+    SourceRow { key: vec![id.to_string()], values: vec![Value::Int(user), Value::Int(id), decimal(total)] }
 }
 
 /// What a second look says when the first one read `before`; the target's rows look as the source's.
-fn from_source(before: &Row, target: Option<&Row>, source: Option<&Row>) -> Judged {
-    Candidate::Source { before: before.clone() }.judge(&mapping(), target.map(Vec::as_slice), source)
+fn from_source(before: &SourceRow, target: Option<&SourceRow>, source: Option<&SourceRow>) -> Judged {
+    Candidate::Source { before: before.clone() }.judge(&mapping(), target.map(|row| row.values.as_slice()), source, 0)
 }
 
 /// The same for the target row of user 1 and order 5.
-fn from_target(before: Option<&Row>, target: Option<&Row>, source: Option<&Row>) -> Judged {
+fn from_target(before: Option<&SourceRow>, target: Option<&SourceRow>, source: Option<&SourceRow>) -> Judged {
     let key = vec![Value::Int(1), Value::Int(5)];
-    Candidate::Target { key, before: before.cloned() }.judge(&mapping(), target.map(Vec::as_slice), source)
+    Candidate::Target { key, before: before.cloned() }.judge(
+        &mapping(),
+        target.map(|row| row.values.as_slice()),
+        source,
+        0,
+    )
 }
 
 #[test]
@@ -30,7 +35,7 @@ fn a_source_row_that_held_still_is_judged() {
 #[test]
 fn a_source_row_that_changed_is_looked_at_again() {
     let (old, new) = (row(1, 5, "1.50"), row(1, 5, "9"));
-    let again = |row: &Row| Judged::Moved(Candidate::Source { before: row.clone() });
+    let again = |row: &SourceRow| Judged::Moved(Candidate::Source { before: row.clone() });
     assert_eq!(from_source(&old, Some(&new), Some(&new)), Judged::Equal);
     assert_eq!(from_source(&old, Some(&old), Some(&new)), again(&new));
     assert_eq!(from_source(&old, None, Some(&new)), again(&new));
@@ -67,4 +72,19 @@ fn a_target_row_whose_source_row_changed_is_looked_at_again() {
         from_target(Some(&elsewhere), None, Some(&here)),
         Judged::Moved(Candidate::Source { before: here.clone() })
     );
+}
+
+#[test]
+fn a_row_that_may_have_ended_is_judged_only_where_it_is_there() {
+    let (here, other) = (row(1, 5, "1.50"), row(1, 5, "9"));
+    let judged = |target: Option<&SourceRow>| {
+        let candidate = Candidate::Source { before: here.clone() };
+        candidate.judge(&mapping_with_ends(), target.map(|row| row.values.as_slice()), Some(&here), 0)
+    };
+    assert_eq!(judged(None), Judged::Unknown);
+    assert_eq!(judged(Some(&here)), Judged::Equal);
+    assert_eq!(judged(Some(&other)), Judged::Differs(DifferenceKind::Different));
+    let of_target = Candidate::Target { key: vec![Value::Int(1), Value::Int(5)], before: None };
+    let judged = of_target.judge(&mapping_with_ends(), Some(&here.values), None, 0);
+    assert_eq!(judged, Judged::Differs(DifferenceKind::Extra), "a row without a source is one, with an end or without");
 }

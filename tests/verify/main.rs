@@ -4,6 +4,9 @@
 
 #![allow(clippy::unwrap_used)] // A test that meets an error is a test that fails.
 
+mod parts;
+mod routes;
+
 use std::io::{BufRead as _, BufReader};
 use std::path::Path;
 use std::process::{Child, ChildStderr, Command, Output, Stdio};
@@ -349,8 +352,10 @@ async fn what_cannot_be_compared_is_refused_with_64() {
     live.cql("ALTER TABLE @users DROP mail").await;
     with(sample);
     live.cql("DROP TABLE @users").await;
-    live.cql("CREATE TABLE @users (id text PRIMARY KEY)").await;
-    refused(&["--config", file], "column \\\"id\\\" of the source has type uuid, and \\\"id\\\"").await;
+    live.cql("CREATE TABLE @users (id text, name text, PRIMARY KEY (id, name))").await;
+    let key = "table = \"users\"\nsource_key = [\"id\"";
+    with(read("rowferry.toml").replace(key, &format!("{key}, \"name\"")));
+    refused(&["--config", file], "the primary key of \\\"public.users\\\" is [id]").await;
     std::fs::write(&place, "[kafka]\nbootstrap_servers = \"h:1\"\n[cdcconsumer]\ngroup_id = \"g\"\nroutes = [\
         { topic = \"t\", table = \"users\", source_key = [\"id\"] }]\n[sink.cassandra]\nnodes = [\"h:1\"]\nkeyspace = \"k\"\n")
         .unwrap();
