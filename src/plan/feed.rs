@@ -77,6 +77,21 @@ impl Feed {
     }
 }
 
+/// How a member of `source` stands for a column that is to hold it exactly; `None` when `source` has no such member.
+pub fn source_wire(member: &str) -> Option<Wire> {
+    let (_, known) = SOURCE_MEMBERS.iter().find(|(name, _)| *name == member)?;
+    Some(known.wire(match known {
+        Member::Time(Unit::Millis) => &Kind::TimestampMillis,
+        _ => &Kind::Int64,
+    }))
+}
+
+/// What `source` has.
+pub fn source_members() -> String {
+    let known: Vec<&str> = SOURCE_MEMBERS.iter().map(|(name, _)| *name).collect();
+    known.join(", ")
+}
+
 /// The feed of a target column that no column of the row feeds, or what speaks against it.
 pub fn beside(
     spec: &RouteSpec,
@@ -113,8 +128,7 @@ pub fn beside(
         }
         FeedSpec::Source(member) => {
             let Some((_, known)) = SOURCE_MEMBERS.iter().find(|(known, _)| known == member) else {
-                let known: Vec<&str> = SOURCE_MEMBERS.iter().map(|(name, _)| *name).collect();
-                return Err(format!("{}: `source` has no member \"{member}\", but {}", place(), known.join(", ")));
+                return Err(format!("{}: `source` has no member \"{member}\", but {}", place(), source_members()));
             };
             let field = Field::known(member, known.wire(&column.kind));
             let at = shape.source.iter().position(|known| *known == field).unwrap_or_else(|| {

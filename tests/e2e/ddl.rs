@@ -138,7 +138,7 @@ fn proposed_routes(cql: &str) -> String {
 }
 
 /// What cqlsh does with a script, as far as this one needs it.
-async fn run_cql(scenario: &Scenario, script: &str) {
+pub async fn run_cql(scenario: &Scenario, script: &str) {
     let code: Vec<&str> = script.lines().map(|line| line.split("-- ").next().unwrap_or_default()).collect();
     for statement in code.join("\n").split(';').map(str::trim).filter(|statement| !statement.is_empty()) {
         scenario.cql(statement).await;

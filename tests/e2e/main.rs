@@ -36,6 +36,7 @@ mod inputs;
 mod letters;
 mod redrive;
 mod waits;
+mod fed;
 mod frozen;
 mod kills;
 mod check;

@@ -14,6 +14,7 @@ use rowferry::sink::Failure;
 use rowferry::sink::postgres::{self, Postgres};
 use tokio::sync::watch;
 
+use crate::topics::of_topics;
 use crate::{refused, sections};
 
 /// Asks Debezium for an incremental snapshot of a route's source table: the rows that it has come through the topic
@@ -36,7 +37,7 @@ Examples:
   cdcconsumer backfill orders --where \"placed_at >= '2026-01-01'\""
 )]
 pub struct Flags {
-    /// The route's table, or its topic.
+    /// The route's table, or its topic. Of a route by pattern: the table or topic of one of those that match.
     route: String,
     /// Only the rows that meet this condition, in the source's SQL.
     #[arg(long = "where", value_name = "CONDITION")]
@@ -82,6 +83,12 @@ struct Request {
 /// Gives the signal, and waits for what follows when that is wanted.
 pub async fn run(config: &Config, flags: &Flags, shutdown: watch::Receiver<bool>) -> Result<Exit, Exit> {
     let (consumer, _) = sections(config)?;
+    let topics = tokio::time::timeout(PATIENCE, until_there(&shutdown, || of_topics(config, consumer))).await;
+    let Ok(consumer) = topics else {
+        tracing::error!("Kafka had no topics for the routes within {} s: giving up", PATIENCE.as_secs());
+        return Err(Exit::Failed);
+    };
+    let consumer = &consumer?;
     let request = request(config, consumer, flags).map_err(|problem| refused(&problem))?;
     let asking = until_there(&shutdown, || ask(config, consumer, flags, &request));
     let follow = match tokio::time::timeout(PATIENCE, asking).await {

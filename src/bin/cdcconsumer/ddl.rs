@@ -11,10 +11,11 @@ use rowferry::kafka::sample::{self, Place};
 use rowferry::ops::config::routes::Route;
 use rowferry::ops::config::{Cassandra, Config};
 use rowferry::ops::service::{Exit, about, until_there};
+use rowferry::plan::feed::{FeedSpec, source_members, source_wire};
 use rowferry::plan::route::RouteSpec;
 use rowferry::plan::source::SourceFacts;
-use rowferry::row::Format;
 use rowferry::row::wire::{Modes, Wire};
+use rowferry::row::{Format, Value};
 use rowferry::sink::Failure;
 use rowferry::sink::cassandra::checkpoint;
 use rowferry::sink::cassandra::ddl::{self, Draft, DraftColumn, Grain, Key, Replication};
@@ -26,7 +27,8 @@ use crate::{refused, sections};
 
 /// Prints CQL that creates the keyspace and the tables of the routes; nothing is created.
 ///
-/// The tables are those of the configured routes (each needs its `source_table`), or of the source tables that
+/// The tables are those of the configured routes (each needs its `source_table`), with columns for their constants, for
+/// headers, for members of `source` and for their `soft_delete` too; or of the source tables that
 /// `--source-table` names, or of a topic whose records have schema blocks (`--from-topic`). Every column gets the type
 /// that holds all values of its source; comments say what else there is, and what a choice costs. Running the CQL
 /// twice changes nothing, for everything is IF NOT EXISTS. With `--source-table` and `--from-topic` the route that
@@ -215,15 +217,13 @@ async fn described(source: &Postgres, table: &str) -> Result<(SourceFacts, Vec<S
     Ok((facts, generated))
 }
 
-/// One table for each that routes lead to. Where several do, the first one says what its columns are.
+/// One table for each that routes lead to. Where several do, it has the columns of all, and the first one that has a
+/// column says what it is.
 async fn from_routes(config: &Config, routes: &[Route]) -> Result<Vec<Planned>, Failure> {
     let source = connect(config).await?;
     let mut planned: Vec<Planned> = Vec::new();
     let mut problems = Vec::new();
     for route in routes {
-        if planned.iter().any(|table| table.draft.name == route.table) {
-            continue;
-        }
         let spec = route.spec(&config.source.debezium);
         let Some(table) = &route.source_table else {
             problems.push(format!(
@@ -232,25 +232,75 @@ async fn from_routes(config: &Config, routes: &[Route]) -> Result<Vec<Planned>, 
             ));
             continue;
         };
-        match described(&source, table).await {
-            Ok((facts, generated)) => planned.push(of_route(&spec, &facts, &generated)),
-            Err(Failure::Stop(why)) => problems.push(format!("route {}: {why}", spec.name())),
+        let (facts, generated) = match described(&source, table).await {
+            Ok(told) => told,
+            Err(Failure::Stop(why)) => {
+                problems.push(format!("route {}: {why}", spec.name()));
+                continue;
+            }
             Err(wait) => return Err(wait),
+        };
+        let draft = of_route(&spec, &facts, &generated, &mut problems);
+        match planned.iter_mut().find(|table| table.draft.name == route.table) {
+            Some(Planned { draft: known, .. }) => {
+                let is_new = |column: &DraftColumn| known.columns.iter().all(|other| other.name != column.name);
+                let new: Vec<DraftColumn> = draft.columns.into_iter().filter(is_new).collect();
+                known.columns.extend(new);
+            }
+            None => planned.push(Planned { draft, route: None }),
         }
     }
     if problems.is_empty() { Ok(planned) } else { Err(Failure::Stop(problems.join("\n  "))) }
 }
 
-fn of_route(spec: &RouteSpec, facts: &SourceFacts, generated: &[String]) -> Planned {
+fn of_route(spec: &RouteSpec, facts: &SourceFacts, generated: &[String], problems: &mut Vec<String>) -> Draft {
+    let is_flag = |target: &str| spec.soft_delete.as_deref() == Some(target);
     let targets = |source: &str| {
         let renamed: Vec<String> =
             spec.renamed.iter().filter(|(_, from)| *from == source).map(|(target, _)| target.clone()).collect();
-        if renamed.is_empty() { vec![source.to_string()] } else { renamed }
+        let is_fed_otherwise = spec.fed.contains_key(source) || is_flag(source);
+        match renamed.is_empty() {
+            true if is_fed_otherwise => Vec::new(),
+            true => vec![source.to_string()],
+            false => renamed,
+        }
     };
     let mut draft = draft(facts, &spec.table, generated, &spec.modes, &targets);
     draft.guard = spec.guard.clone();
     draft.source_key = spec.source_key.iter().flat_map(|name| targets(name).into_iter().next()).collect();
-    Planned { draft, route: None }
+    for (name, fed) in &spec.fed {
+        match beside_the_row(fed) {
+            Some((source_type, wire)) => draft.columns.push(DraftColumn { name: name.clone(), source_type, wire }),
+            None => problems.push(format!(
+                "route {}: `columns`, {name}: `source` has no such member, but {}",
+                spec.name(),
+                source_members()
+            )),
+        }
+    }
+    if let Some(flag) = &spec.soft_delete {
+        let source_type = "set by deletes".to_string();
+        draft.columns.push(DraftColumn { name: flag.clone(), source_type, wire: Wire::Bool });
+    }
+    draft
+}
+
+/// What a comment calls the values of a column that no column of the row feeds, and how they stand.
+fn beside_the_row(fed: &FeedSpec) -> Option<(String, Wire)> {
+    Some(match fed {
+        FeedSpec::Constant(value) => {
+            let wire = match value {
+                Value::Bool(_) => Wire::Bool,
+                Value::Int(number) if i32::try_from(*number).is_ok() => Wire::Int32,
+                Value::Int(_) => Wire::Int64,
+                Value::Decimal(_) => Wire::VariableScaleDecimal,
+                _ => Wire::Text,
+            };
+            ("constant".into(), wire)
+        }
+        FeedSpec::Header(header) => (format!("header \"{header}\""), Wire::Text),
+        FeedSpec::Source(member) => (format!("source.{member}"), source_wire(member)?),
+    })
 }
 
 async fn from_tables(config: &Config, asked: &Flags, modes: &Modes) -> Result<Vec<Planned>, Failure> {

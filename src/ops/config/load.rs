@@ -35,7 +35,7 @@ fn load(
 }
 
 /// Settings that can be overridden: section, key, and whether the value is a string, a number or a list of strings.
-const OVERRIDES: [(&str, &str, Shape); 36] = [
+const OVERRIDES: [(&str, &str, Shape); 37] = [
     ("kafka", "bootstrap_servers", Shape::Text),
     ("kafka", "dead_letter_topic", Shape::Text),
     ("source.postgres", "url", Shape::Text),
@@ -63,6 +63,7 @@ const OVERRIDES: [(&str, &str, Shape); 36] = [
     ("cdcconsumer", "group_id", Shape::Text),
     ("cdcconsumer", "group_instance_id", Shape::Text),
     ("cdcconsumer", "rebalance_protocol", Shape::Text),
+    ("cdcconsumer", "topics_interval_seconds", Shape::Number),
     ("limits", "batch_records_max", Shape::Number),
     ("limits", "batch_bytes_max", Shape::Number),
     ("limits", "record_bytes_max", Shape::Number),
