@@ -46,6 +46,8 @@ const CANDIDATES_MAX: usize = 1_000;
 const CANDIDATE_BYTES_MAX: usize = 8 << 20;
 /// Differences of a table after which it is no use to count on.
 const DIFFERENCES_MAX: u64 = 10_000;
+/// Rows of the source that a page of a sample goes through, so that it is there in time.
+const SCANNED_ROWS_MAX: u64 = 100_000;
 /// Rows read at once: few at first, then as many as keep a page below its bytes.
 const PAGE_ROWS_FIRST: usize = 16;
 const PAGE_ROWS_MAX: usize = 500;
@@ -155,7 +157,7 @@ impl<'a> Look<'a> {
     async fn look_from_source(&mut self) -> Result<(), Failure> {
         let (source, table) = (&self.verify.source, &self.mapping.source);
         let share = self.verify.sample.map(|sample| sample.share());
-        let mut rows_max = self.pace.rows_at_once(PAGE_ROWS_FIRST);
+        let mut rows_max = self.page_rows(PAGE_ROWS_FIRST);
         let mut after: Option<Vec<String>> = None;
         while !self.report.cut_short {
             self.pace.read(rows_max).await;
@@ -164,13 +166,19 @@ impl<'a> Look<'a> {
             after = Some(last.key.clone());
             let rows: Vec<SourceRow> = rows.into_iter().map(|row| self.decoded(row)).collect();
             let was_last = rows.len() < rows_max;
-            rows_max = self.pace.rows_at_once(next_page_rows(&rows));
+            rows_max = self.page_rows(next_page_rows(&rows));
             self.compare_page(rows).await?;
             if was_last {
                 break;
             }
         }
         self.settle().await
+    }
+
+    /// How many source rows are read at once, where so many would fit.
+    fn page_rows(&self, rows: usize) -> usize {
+        let sample = self.verify.sample;
+        self.pace.rows_at_once(sample.map_or(rows, |sample| rows.min(sample.rows_of(SCANNED_ROWS_MAX))))
     }
 
     async fn compare_page(&mut self, rows: Vec<SourceRow>) -> Result<(), Failure> {

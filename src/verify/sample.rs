@@ -21,6 +21,11 @@ impl Sample {
         Sample { seed, ..self }
     }
 
+    /// How many of so many rows it takes, about; at least one.
+    pub fn rows_of(&self, rows: u64) -> usize {
+        usize::try_from(rows * u64::from(self.of_10_000) / 10_000).unwrap_or(usize::MAX).max(1)
+    }
+
     /// The source's part.
     pub fn share(&self) -> KeyShare {
         KeyShare { of_10_000: self.of_10_000, seed: self.seed.cast_signed() }
@@ -62,6 +67,8 @@ mod tests {
         let read = |text: &str| text.parse::<Sample>().map(|sample| sample.of_10_000);
         assert_eq!(read("5%"), Ok(500));
         assert_eq!(read("0.25%"), Ok(25));
+        let rows_of = |text: &str| text.parse::<Sample>().map(|sample| sample.rows_of(5_000));
+        assert_eq!((rows_of("50%"), rows_of("0.01%")), (Ok(2_500), Ok(1)));
         for wrong in ["5", "0%", "100%", "101%", "-1%", "0.001%", "NaN%", "x%", ""] {
             assert!(read(wrong).is_err(), "{wrong}");
         }

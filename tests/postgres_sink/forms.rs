@@ -12,10 +12,39 @@ use crate::database::{on_database, text};
 const MICROS: Wire = Wire::LocalTimestamp { unit: Unit::Micros, decimals: 6 };
 const MILLIS: Wire = Wire::LocalTimestamp { unit: Unit::Millis, decimals: 6 };
 
+/// A value as SQL, the form that records of its column have, and what it is.
+type Case = (String, Wire, Value);
+
 #[test]
 fn values_are_read_as_records_have_them() {
-    let float = |number: f64| Value::Float64(Float(number));
-    let bytes = |bytes: &'static [u8]| Value::Bytes(bytes.into());
+    let cases: Vec<Case> = [extensions(), texts_and_arrays(), numbers_and_bits(), times()].concat();
+    on_database(|db| async move {
+        let columns: Vec<String> = cases.iter().enumerate().map(|(at, (sql, ..))| format!("{sql} AS c{at}")).collect();
+        db.sql(&format!(
+            "CREATE TYPE pair AS (a int, b int); CREATE DOMAIN octets AS bytea; \
+             CREATE TABLE forms AS SELECT 1 AS id, {}; INSERT INTO forms (id) VALUES (2); \
+             ALTER TABLE forms ADD PRIMARY KEY (id); GRANT SELECT ON forms TO rowferry",
+            columns.join(", ")
+        ))
+        .await;
+        let columns = cases.iter().enumerate().map(|(at, (_, wire, _))| (format!("c{at}"), wire.clone())).collect();
+        let key = SourceKey { name: "id".into(), type_name: "integer".into(), millis: false };
+        let table = SourceTable { name: "forms".into(), columns, key: vec![key] };
+        let postgres = Postgres::connect(db.settings()).await.unwrap();
+        let rows = postgres.rows_after(&table, None, 9, None).await.unwrap();
+        for ((json, form), (sql, wire, expected)) in rows[0].columns.iter().zip(table.forms()).zip(&cases) {
+            let value = json.as_ref().map_or(Value::Null, |json| format::value("c", &form, json).unwrap());
+            assert_eq!(value, *expected, "{sql} as {wire}: {json:?}");
+        }
+        assert!(rows[1].columns.iter().all(Option::is_none), "{:?}", rows[1]);
+    });
+}
+
+fn float(number: f64) -> Value {
+    Value::Float64(Float(number))
+}
+
+fn extensions() -> Vec<Case> {
     // PostGIS's point (1, 2), without an SRID, with 4326 and with its bytes in the other order.
     let point = "000000000000f03f0000000000000040";
     let (plain, with_srid) = (format!("0101000000{point}"), format!("0101000020e6100000{point}"));
@@ -26,9 +55,7 @@ fn values_are_read_as_records_have_them() {
         Value::Struct(vec![("wkb", Value::Bytes(bytes.into())), ("srid", srid)])
     };
     let quoted = |sql: &str| format!("'{sql}'::text");
-    let timetz = "timetz '01:00:00.5+02'";
-    let unknown = Wire::Bytes(BytesForm::Base64);
-    let cases: Vec<(String, Wire, Value)> = vec![
+    vec![
         (quoted(&plain), Wire::Geometry, geometry(&plain, Value::Null)),
         (quoted(&with_srid), Wire::Geometry, geometry(&with_srid, Value::Int(4326))),
         (quoted(big_endian), Wire::Geometry, geometry(big_endian, Value::Int(4326))),
@@ -46,6 +73,13 @@ fn values_are_read_as_records_have_them() {
             Wire::SparseVector,
             Value::Struct(vec![("dimensions", Value::Int(2)), ("vector", Value::Map(vec![]))]),
         ),
+    ]
+}
+
+fn texts_and_arrays() -> Vec<Case> {
+    let bytes = |bytes: &'static [u8]| Value::Bytes(bytes.into());
+    let unknown = Wire::Bytes(BytesForm::Base64);
+    vec![
         ("box '(1,1),(0,0)'".into(), unknown.clone(), bytes(b"(1,1),(0,0)")),
         ("row(1, NULL)::pair".into(), unknown.clone(), bytes(b"(1,)")),
         ("row(NULL, NULL)::pair".into(), unknown.clone(), bytes(b"(,)")),
@@ -57,16 +91,26 @@ fn values_are_read_as_records_have_them() {
             Wire::Array(Box::new(Wire::VariableScaleDecimal)),
             Value::List(vec![Value::Null, Value::Decimal("1.50".parse().unwrap()), Value::Null]),
         ),
+    ]
+}
+
+fn numbers_and_bits() -> Vec<Case> {
+    vec![
         ("'NaN'::numeric".into(), Wire::DecimalText, Value::Special(Special::NotANumber)),
         ("'-Infinity'::numeric".into(), Wire::Decimal { scale: 2 }, Value::Null),
         ("0.1::numeric + 0.2".into(), Wire::DecimalFloat, float(0.3)),
         ("'-0'::float8".into(), Wire::Float64, float(-0.0)),
         ("B'00101'".into(), Wire::Bits { length: Some(5) }, text("00101")),
         ("B'00101'::varbit".into(), Wire::Bits { length: None }, text("101")),
+    ]
+}
+
+fn times() -> Vec<Case> {
+    vec![
         ("time '24:00'".into(), Wire::IsoTime, Value::Time(0)),
         ("time '24:00'".into(), Wire::Time { unit: Unit::Nanos, decimals: 6 }, Value::Time(86_400_000_000)),
         ("time '00:00:00.0019'".into(), Wire::Time { unit: Unit::Millis, decimals: 6 }, Value::Time(1_000)),
-        (timetz.into(), Wire::ZonedTime, Value::ZonedTime(82_800_500_000)),
+        ("timetz '01:00:00.5+02'".into(), Wire::ZonedTime, Value::ZonedTime(82_800_500_000)),
         ("timestamp '1969-12-31 23:59:59.9999'".into(), MILLIS, Value::LocalTimestamp(-1_000)),
         ("timestamp '1969-12-31 23:59:59.9999'".into(), MICROS, Value::LocalTimestamp(-100)),
         ("timestamp '4714-11-24 BC'".into(), MICROS, Value::LocalTimestamp(-210_866_803_200_000_000)),
@@ -98,25 +142,5 @@ fn values_are_read_as_records_have_them() {
             Wire::MicroDuration,
             Value::Duration(Duration { months: 0, days: 0, micros: 2_629_799_999_999 }),
         ),
-    ];
-    on_database(|db| async move {
-        let columns: Vec<String> = cases.iter().enumerate().map(|(at, (sql, ..))| format!("{sql} AS c{at}")).collect();
-        db.sql(&format!(
-            "CREATE TYPE pair AS (a int, b int); CREATE DOMAIN octets AS bytea; \
-             CREATE TABLE forms AS SELECT 1 AS id, {}; INSERT INTO forms (id) VALUES (2); \
-             ALTER TABLE forms ADD PRIMARY KEY (id); GRANT SELECT ON forms TO rowferry",
-            columns.join(", ")
-        ))
-        .await;
-        let columns = cases.iter().enumerate().map(|(at, (_, wire, _))| (format!("c{at}"), wire.clone())).collect();
-        let key = SourceKey { name: "id".into(), type_name: "integer".into(), millis: false };
-        let table = SourceTable { name: "forms".into(), columns, key: vec![key] };
-        let postgres = Postgres::connect(db.settings()).await.unwrap();
-        let rows = postgres.rows_after(&table, None, 9, None).await.unwrap();
-        for ((json, form), (sql, wire, expected)) in rows[0].columns.iter().zip(table.forms()).zip(&cases) {
-            let value = json.as_ref().map_or(Value::Null, |json| format::value("c", &form, json).unwrap());
-            assert_eq!(value, *expected, "{sql} as {wire}: {json:?}");
-        }
-        assert!(rows[1].columns.iter().all(Option::is_none), "{:?}", rows[1]);
-    });
+    ]
 }
