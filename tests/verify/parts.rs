@@ -1,5 +1,6 @@
 //! A part of the rows, and no faster than allowed.
 
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use crate::{Live, Verified};
@@ -55,5 +56,27 @@ async fn rows_are_read_no_faster_than_allowed() {
     assert_eq!(verified.counts("users"), [400, 0, 0, 0, 0]);
     // 800 rows of both sides, and the last page is not waited for.
     assert!(begun.elapsed() > Duration::from_secs(18), "{:?}", begun.elapsed());
+    live.drop().await;
+}
+
+/// On a terminal, which `script` makes one of, a bar says how far it is, and is gone when the report is printed.
+#[tokio::test]
+async fn a_bar_says_on_a_terminal_how_far_it_is() {
+    let mut live = Live::new().await;
+    live.fill(200, 1).await;
+    live.sql("ANALYZE users").await;
+    let verify = live.command(&["--table", "users", "--rows-per-second-max", "100"]);
+    let words: Vec<String> = std::iter::once(verify.get_program())
+        .chain(verify.get_args())
+        .map(|word| format!("'{}'", word.to_string_lossy().replace('\'', r"'\''")))
+        .collect();
+    let mut script = Command::new("script");
+    script.args(["-qec", &words.join(" "), "/dev/null"]).current_dir(env!("CARGO_MANIFEST_DIR")).env("TERM", "xterm");
+    let out = tokio::task::spawn_blocking(move || script.output()).await.unwrap().expect("script, of util-linux");
+    let shown = String::from_utf8_lossy(&out.stdout).replace('\r', "\n");
+    assert!(out.status.success(), "{shown}");
+    assert!(shown.contains("users, 0 differences") && shown.contains("of about 400 rows"), "{shown}");
+    let report = shown.lines().rfind(|line| line.starts_with("users ")).unwrap_or_default();
+    assert!(report.split_whitespace().skip(2).take(5).eq(["200", "0", "0", "0", "0"]), "{shown}");
     live.drop().await;
 }

@@ -107,7 +107,10 @@ pub async fn run(config: &Config, asked: &Flags, mut shutdown: watch::Receiver<b
             return Err(Exit::Failed);
         }
     };
-    let (source, tables, rows_about) = prepared;
+    let (source, tables, mut rows_about) = prepared;
+    if let Some(sample) = &sample {
+        rows_about.values_mut().for_each(|rows| *rows = sample.rows_of(*rows) as u64);
+    }
     let told = Told::begin(rows_about);
     let progress = {
         let told = told.clone();
