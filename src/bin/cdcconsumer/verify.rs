@@ -120,6 +120,7 @@ pub async fn run(config: &Config, asked: &Flags, mut shutdown: watch::Receiver<b
     let compared = tokio::select! {
         compared = verify.run(asked.within) => compared,
         _ = shutdown.wait_for(|asked| *asked) => {
+            told.end();
             tracing::warn!("stopped before everything was compared");
             return Err(Exit::Failed);
         }
