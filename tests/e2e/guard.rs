@@ -10,6 +10,8 @@ use crate::stack::{Scenario, until};
 use crate::topics::Raw;
 
 const IDS: [i64; 4] = [0, 1, 2, 3];
+/// The change that deletes row 3, shortly before the crash.
+const DELETE: i64 = 39;
 /// Time for the reader to see each record that is sent again.
 const PAUSE: Duration = Duration::from_millis(60);
 
@@ -58,9 +60,8 @@ fn change_at(n: i64, lsn: i64, delete: bool) -> Vec<Raw> {
     records
 }
 
-/// Row 3 is deleted by change 39, shortly before the crash.
 fn change(n: i64) -> Vec<Raw> {
-    change_at(n, 10_000 + 10 * n, n == 39)
+    change_at(n, 10_000 + 10 * n, n == DELETE)
 }
 
 async fn until_both_are(scenario: &Scenario, expected: &[(i64, i64)]) {
@@ -101,6 +102,10 @@ async fn what_a_connector_sends_again_is_seen_in_a_plain_table_and_never_in_a_gu
     let again = async {
         for n in 21..=40 {
             scenario.produce_all(&topic, &change(n)).await;
+            let id = n % IDS.len() as i64;
+            let expected: BTreeMap<i64, i64> = (n != DELETE).then_some((id, n)).into_iter().collect();
+            let what = format!("the plain table went back to {n}");
+            until(&what, 30, async || seqs(&scenario, "plain", &[id]).await == expected).await;
             tokio::time::sleep(PAUSE).await;
         }
         scenario.produce_all(&topic, &[41, 42, 43, 44].map(change).concat()).await;
