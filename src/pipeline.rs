@@ -23,6 +23,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::change::{Decoded, Reject};
+use crate::mutation::{self, Mutation};
+use crate::ownership::Epoch;
 use crate::pipeline::bounds::{Bounds, Room};
 use crate::pipeline::breaker::{Breaker, BreakerLimits};
 use crate::pipeline::intake::Intake;
@@ -87,6 +89,8 @@ pub struct Held {
 /// The only thing that flows back from the loop.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Progress {
+    /// The assignment that it is the progress of.
+    pub epoch: Epoch,
     /// Everything below it is in the sink or in the dead-letter topic.
     pub next_offset: i64,
     /// The versions as of `next_offset`.
@@ -146,7 +150,7 @@ impl Progress {
     pub fn at(next_offset: i64, chain: Option<Chain>) -> Self {
         let state = State::Running;
         let (finished, dead_lettered, passed_over, sent_again, guard_reads) = (0, 0, 0, 0, 0);
-        Progress { next_offset, chain, finished, dead_lettered, passed_over, sent_again, guard_reads, state }
+        Progress { epoch: 0, next_offset, chain, finished, dead_lettered, passed_over, sent_again, guard_reads, state }
     }
 }
 
@@ -235,6 +239,7 @@ impl<S: Sink> Run<'_, S> {
                     return Err(Revoked);
                 }
                 tokio::select! {
+                    biased;
                     open = intake.begin(pipeline) => if !open { return Err(Revoked) },
                     _ = revoked.wait_for(|revoked| *revoked) => return Err(Revoked),
                 }
@@ -265,6 +270,9 @@ impl<S: Sink> Run<'_, S> {
         guard: Option<Guard>,
     ) -> Result<(), Revoked> {
         let mut size = Size::of(&batch, guard);
+        if mutation::is(Mutation::CommitBeforeWrite) {
+            self.progress.send_modify(|progress| progress.next_offset = batch.next_offset);
+        }
         let pipeline = self.pipeline;
         let replan = |batch: Batch, next_offset: i64, refused: &[Rejected]| {
             let mut reading = pipeline.reading(&batch.partition);
@@ -407,6 +415,7 @@ impl<S: Sink> Run<'_, S> {
 
     async fn unless_revoked<T>(&self, future: impl Future<Output = T>) -> Result<T, Revoked> {
         tokio::select! {
+            biased;
             done = future => Ok(done),
             () = self.until_revoked() => Err(Revoked),
         }

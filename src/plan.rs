@@ -18,6 +18,7 @@ pub mod guard;
 use std::sync::Arc;
 
 use crate::change::{Change, Decoded, Op, Reject, RejectClass};
+use crate::mutation::{self, Mutation};
 use crate::plan::convert::{convert, to_key};
 use crate::plan::feed::Feed;
 use crate::plan::fold::Fold;
@@ -389,7 +390,8 @@ impl RoutePlan<'_> {
 
     /// A row that is there already: what the record does not bring, the target keeps.
     fn push_kept(&mut self, mut values: Vec<Value>) {
-        values.iter_mut().filter(|value| is_lacked(value)).for_each(|value| *value = Value::Absent);
+        let kept = if mutation::is(Mutation::NullForAbsent) { Value::Null } else { Value::Absent };
+        values.iter_mut().filter(|value| is_lacked(value)).for_each(|value| *value = kept.clone());
         self.push(WriteKind::Upsert, Expect::Any, values);
     }
 
@@ -417,6 +419,7 @@ impl RoutePlan<'_> {
     /// A record's delete is stamped with its version and its insert one higher (V1).
     fn push_until(&mut self, kind: WriteKind, expect: Expect, values: Vec<Value>, ends_at_ms: Option<i64>) {
         let version = match expect {
+            Expect::Any if mutation::is(Mutation::DeleteAtInsert) => Some(self.versioned.version + 1),
             Expect::Any => Some(self.versioned.version + i64::from(kind == WriteKind::Upsert)),
             Expect::Absent | Expect::Present | Expect::PresentOlder(_) => None,
         };

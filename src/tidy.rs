@@ -10,21 +10,23 @@ const FUNCTION_LINES_MAX: usize = 70;
 
 /// Who may name whom. A module that is not in the list may be named by binaries only. `sink` alone is the contract,
 /// `sink::cassandra` and the like are systems, and see none of each other.
-const MAY_SEE: [(&str, &[&str]); 18] = [
+const MAY_SEE: [(&str, &[&str]); 20] = [
     ("record", &[]),
     ("row", &[]),
-    ("change", &["row"]),
+    ("change", &["row", "mutation"]),
     ("format", &["record", "row", "change"]),
-    ("plan", &["record", "row", "change"]),
-    ("version", &["change"]),
-    ("watermark", &[]),
+    ("mutation", &[]),
+    ("plan", &["record", "row", "change", "mutation"]),
+    ("version", &["change", "mutation"]),
+    ("watermark", &["mutation"]),
+    ("ownership", &["version", "watermark", "mutation"]),
     ("retry", &[]),
     ("sink", &["record", "row", "change", "plan"]),
     ("sink::tls", &[]),
-    ("pipeline", &["record", "row", "change", "format", "plan", "version", "retry", "sink"]),
+    ("pipeline", &["record", "row", "change", "format", "mutation", "plan", "version", "ownership", "retry", "sink"]),
     ("sink::cassandra", &["record", "row", "change", "plan", "retry", "sink"]),
     ("sink::postgres", &["record", "row", "change", "plan", "retry", "sink"]),
-    ("kafka", &["record", "version", "watermark", "retry", "sink", "pipeline"]),
+    ("kafka", &["record", "version", "ownership", "retry", "sink", "pipeline"]),
     ("verify", &["row", "change", "format", "plan", "retry", "sink", "sink::cassandra", "sink::postgres"]),
     ("shop", &[]),
     (
@@ -48,7 +50,8 @@ const MAY_SEE: [(&str, &[&str]); 18] = [
 ];
 
 /// Modules that take values and return values: no runtime, client, environment or log.
-const PURE: [&str; 9] = ["record", "row", "change", "format", "plan", "version", "watermark", "retry", "shop"];
+const PURE: [&str; 11] =
+    ["record", "row", "change", "format", "mutation", "plan", "version", "watermark", "ownership", "retry", "shop"];
 const IMPURE: [&str; 8] =
     ["tokio", "rdkafka", "scylla", "sqlx", "tracing", "std::env", "Instant::now", "SystemTime::now"];
 /// Crates that only these modules may name.

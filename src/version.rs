@@ -3,6 +3,7 @@
 pub mod guard;
 
 use self::guard::Guard;
+use crate::mutation::{self, Mutation};
 
 /// A record timestamp after this is not believed (2100-01-01T00:00:00Z, in milliseconds).
 const TIMESTAMP_MAX_MS: i64 = 4_102_444_800_000;
@@ -33,7 +34,7 @@ pub struct Floor {
 pub type Version = i64;
 
 /// Why saved state was not understood.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum SavedError {
     #[error("the commit carries no version state")]
     Missing,
@@ -47,11 +48,16 @@ impl Chain {
 
     /// Gives the record at this offset its version. A timestamp that is absent, negative or beyond 2100 counts as 0.
     pub fn next(&mut self, offset: i64, timestamp_ms: Option<i64>) -> Version {
-        if let Some(floor) = self.floor.take_if(|floor| offset >= floor.offset) {
+        if let Some(floor) = self.floor.take_if(|floor| offset >= floor.offset)
+            && !mutation::is(Mutation::FloorIgnored)
+        {
             self.last = self.last.max(floor.last);
         }
         let timestamp_ms = timestamp_ms.filter(|ms| (0..=TIMESTAMP_MAX_MS).contains(ms)).unwrap_or(0);
-        self.last = (1000 * timestamp_ms).max(self.last + 2);
+        #[cfg(feature = "mutations")]
+        let timestamp_ms = mutation::our_clock_ms().unwrap_or(timestamp_ms);
+        let step = if mutation::is(Mutation::LastPlusOne) { 1 } else { 2 };
+        self.last = (1000 * timestamp_ms).max(self.last + step);
         self.last
     }
 

@@ -1,5 +1,7 @@
 //! Progress of one partition: what may be committed, and what already was.
 
+use crate::mutation::{self, Mutation};
+
 /// The highest next offset of a partition with everything below it durable. Batches finish in order, so one number
 /// is enough and no set of intervals is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,14 +16,16 @@ impl CommitWatermark {
     }
 
     /// Everything below `next_offset` is durable. A lower offset than before changes nothing: the broker would
-    /// accept a commit that goes backward (K4), so it is refused here.
-    pub fn advance(&mut self, next_offset: i64) {
+    /// accept a commit that goes backward (K4), so it is refused here. True when it is not lower.
+    pub fn advance(&mut self, next_offset: i64) -> bool {
+        let forward = next_offset >= self.durable;
         self.durable = self.durable.max(next_offset);
+        forward
     }
 
     /// The offset to commit now, if there is news.
     pub fn pending(&self) -> Option<i64> {
-        (self.durable > self.committed).then_some(self.durable)
+        (self.durable > self.committed).then_some(self.durable + i64::from(mutation::is(Mutation::WatermarkSkipsHole)))
     }
 
     /// The broker has taken this offset.

@@ -1,6 +1,8 @@
 //! Positions: where in its source's stream a change stands. They order one connector's stream, so that what it sends
 //! again can be told from what is new (V6). They are never a version.
 
+use crate::mutation::{self, Mutation};
+
 /// A position on the wire and in a target's column.
 pub const POSITION_BYTES: usize = 20;
 
@@ -56,6 +58,9 @@ impl Position {
     /// Whether its source sends it before the other. Within one transaction the change's own place decides alone: sent
     /// again, a half-sent transaction may carry another commit before it.
     pub fn is_before(self, other: Position) -> bool {
+        if mutation::is(Mutation::GuardByLsnOnly) {
+            return self.lsn < other.lsn;
+        }
         if self.tx_id == other.tx_id && self.tx_id != 0 {
             return self.lsn < other.lsn;
         }

@@ -11,11 +11,11 @@ use bytes::{Bytes, BytesMut};
 
 use crate::kafka::saved;
 use crate::kafka::topic_id::Identity;
+use crate::ownership::{Epoch, Tenure};
 use crate::pipeline::{Assignment, Held, Pipeline, Progress, State};
 use crate::record::{Header, Record, TopicPartition};
 use crate::sink::Sink;
 use crate::version::Chain;
-use crate::watermark::CommitWatermark;
 
 /// Chunks of records between the poll thread and the worker. Their bytes are bounded by the partition's share; a
 /// chunk that finds no place waits and grows.
@@ -45,7 +45,7 @@ pub struct Partition {
     progress: watch::Receiver<Progress>,
     revoke: watch::Sender<bool>,
     worker: Option<JoinHandle<()>>,
-    watermark: CommitWatermark,
+    tenure: Tenure,
     pub end_at_start: i64,
     identity: Option<Identity>,
     /// The offset after the last record that was taken.
@@ -57,13 +57,14 @@ impl Partition {
     /// Starts the partition's worker on the runtime.
     pub fn spawn<S: Sink>(
         id: TopicPartition,
+        epoch: Epoch,
         start: Start,
         pipeline: &Arc<Pipeline<S>>,
         runtime: &tokio::runtime::Handle,
     ) -> Self {
         let (chunks, records) = mpsc::channel(CHUNKS_MAX);
         let (revoke, revoked) = watch::channel(false);
-        let (progress, seen) = watch::channel(Progress::at(start.next_offset, start.chain));
+        let (progress, seen) = watch::channel(Progress { epoch, ..Progress::at(start.next_offset, start.chain) });
         let held = Arc::new(Held::default());
         let assignment = Assignment {
             partition: id.clone(),
@@ -98,6 +99,7 @@ impl Partition {
         revoke: watch::Sender<bool>,
         worker: Option<JoinHandle<()>>,
     ) -> Self {
+        let tenure = Tenure::begin(progress.borrow().epoch, start.next_offset, start.chain);
         Partition {
             id,
             chunks,
@@ -107,7 +109,7 @@ impl Partition {
             progress,
             revoke,
             worker,
-            watermark: CommitWatermark::new(start.next_offset),
+            tenure,
             end_at_start: start.end,
             identity: start.identity,
             taken_offset: start.next_offset,
@@ -166,14 +168,14 @@ impl Partition {
     pub fn pending_commit(&mut self) -> Option<(i64, String)> {
         self.worker.as_ref()?;
         let progress = self.progress.borrow();
-        self.watermark.advance(progress.next_offset);
-        let offset = self.watermark.pending()?;
+        self.tenure.report(progress.epoch, progress.next_offset, progress.chain);
+        let (offset, chain) = self.tenure.pending()?;
         let topic_id = self.identity.as_ref().and_then(|identity| identity.id.as_deref());
-        Some((offset, saved::metadata(progress.chain, topic_id)))
+        Some((offset, saved::metadata(chain, topic_id)))
     }
 
     pub fn committed(&mut self, next_offset: i64) {
-        self.watermark.committed(next_offset);
+        self.tenure.committed(next_offset);
     }
 
     /// Whether all that was there at the assignment is done. `position` is where the client stands: it counts

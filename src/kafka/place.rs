@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use crate::kafka::partition::Start;
 use crate::kafka::topic_id::Identity;
 use crate::kafka::{lost_versions, saved};
+use crate::ownership::{self, Unstartable};
 use crate::record::TopicPartition;
 use crate::sink::Checkpoint;
 use crate::version::{Chain, Floor, SavedError};
@@ -43,20 +44,16 @@ pub enum Place {
 
 /// Decides from the commit.
 pub fn place(id: &TopicPartition, found: &Found<'_>) -> Place {
-    let group = found.group_id;
     if let Some(why) = another_topic(id, found).or_else(|| added_partitions(id, found)) {
         return Place::Refused(why);
     }
-    let Some(next_offset) = found.next_offset else { return Place::Unbegun };
-    if !found.versions {
-        return within(id, found, next_offset, None);
-    }
-    match found.metadata.ok_or(SavedError::Foreign).and_then(saved::chain) {
-        Ok(chain) => within(id, found, next_offset, Some(chain)),
-        Err(error) if next_offset < found.low => {
-            Place::Refused(lost_versions(&error, group, &id.topic, id.partition, next_offset))
-        }
-        Err(error) => Place::Lost(next_offset, error),
+    let saved = || found.metadata.ok_or(SavedError::Foreign).and_then(saved::chain);
+    match ownership::start(found.next_offset, saved, found.versions, found.low, found.high) {
+        Ok((next_offset, chain)) => at(found, next_offset, chain),
+        Err(Unstartable::Versions { next_offset, error }) => Place::Lost(next_offset, error),
+        Err(Unstartable::NoCommit) => Place::Unbegun,
+        Err(Unstartable::Expired { next_offset, .. }) => Place::Refused(expired(id, found, next_offset)),
+        Err(Unstartable::Truncated { furthest, .. }) => Place::Refused(truncated(id, found, furthest)),
     }
 }
 
@@ -80,13 +77,8 @@ pub fn begin(
         return Ok((found.low, Chain::beside(beside)));
     };
     let furthest = Floor { offset: kept.next_offset, last: kept.last_version };
-    match Chain::recover(furthest, found.low) {
-        (next_offset, _) if next_offset < found.low => Err(expired(id, found, next_offset)),
-        (next_offset, chain) => match within(id, found, next_offset, Some(chain)) {
-            Place::Refused(why) => Err(why),
-            Place::At(_) | Place::Lost(..) | Place::Unbegun => Ok((next_offset, chain)),
-        },
-    }
+    let (next_offset, chain) = Chain::recover(furthest, found.low);
+    within(id, found, next_offset, chain)
 }
 
 /// Decides from what the sink has of a partition whose commit lost its versions: the older of the two offsets is
@@ -106,29 +98,37 @@ pub fn recovered(
     if !same_topic || next_offset < found.low {
         return refused();
     }
-    within(id, found, next_offset, Some(chain))
+    match within(id, found, next_offset, chain) {
+        Ok((next_offset, chain)) => at(found, next_offset, Some(chain)),
+        Err(why) => Place::Refused(why),
+    }
 }
 
 fn topic_id<'a>(found: &Found<'a>) -> Option<&'a str> {
     found.identity.and_then(|identity| identity.id.as_deref())
 }
 
-/// Whether the topic still holds what comes next.
-fn within(id: &TopicPartition, found: &Found<'_>, next_offset: i64, chain: Option<Chain>) -> Place {
-    let (group, low, high) = (found.group_id, found.low, found.high);
-    if next_offset < low {
-        return Place::Refused(expired(id, found, next_offset));
+/// Where this chain begins at this offset, if the topic still holds what comes next.
+fn within(id: &TopicPartition, found: &Found<'_>, next_offset: i64, chain: Chain) -> Result<(i64, Chain), String> {
+    match ownership::start(Some(next_offset), || Ok(chain), true, found.low, found.high) {
+        Ok(_) | Err(Unstartable::NoCommit | Unstartable::Versions { .. }) => Ok((next_offset, chain)),
+        Err(Unstartable::Expired { next_offset, .. }) => Err(expired(id, found, next_offset)),
+        Err(Unstartable::Truncated { furthest, .. }) => Err(truncated(id, found, furthest)),
     }
-    // Where it stood before it was set back counts as well.
-    let furthest = chain.and_then(|chain| chain.floor()).map_or(next_offset, |floor| floor.offset.max(next_offset));
-    if furthest > high {
-        return Place::Refused(format!(
-            "group {group} stands at offset {furthest}, and the topic ends at {high}: it was truncated or created \
-             anew; the target has to be filled again from a snapshot, and the group goes on after {}",
-            mend(&id.topic, group, found.versions)
-        ));
-    }
-    Place::At(Box::new(Start { next_offset, chain, end: high, identity: found.identity.cloned() }))
+}
+
+fn at(found: &Found<'_>, next_offset: i64, chain: Option<Chain>) -> Place {
+    Place::At(Box::new(Start { next_offset, chain, end: found.high, identity: found.identity.cloned() }))
+}
+
+fn truncated(id: &TopicPartition, found: &Found<'_>, furthest: i64) -> String {
+    format!(
+        "group {} stands at offset {furthest}, and the topic ends at {}: it was truncated or created anew; the target \
+         has to be filled again from a snapshot, and the group goes on after {}",
+        found.group_id,
+        found.high,
+        mend(&id.topic, found.group_id, found.versions)
+    )
 }
 
 fn expired(id: &TopicPartition, found: &Found<'_>, next_offset: i64) -> String {

@@ -19,6 +19,7 @@ use crate::kafka::access::judge;
 use crate::kafka::partition::{Partition, Start, plain_offset};
 use crate::kafka::place::{Found, Place, begin, place, recovered};
 use crate::kafka::topic_id;
+use crate::ownership::Epoch;
 use crate::pipeline::Pipeline;
 use crate::record::TopicPartition;
 use crate::sink::{Checkpoint, Failure, Sink};
@@ -52,6 +53,8 @@ struct Away {
 pub struct Owned {
     partitions: HashMap<String, Vec<Option<Partition>>>,
     count: usize,
+    /// Assignments of partitions so far.
+    epoch: Epoch,
     /// An assignment could not be read: leave the group and join it again.
     pub rejoin: bool,
 }
@@ -144,7 +147,8 @@ impl<S: Sink> Context<S> {
                 Ok(start) => {
                     list.set_partition_offset(&id.topic, id.partition, Offset::Offset(start.next_offset))?;
                     tracing::info!(partition = %id, next_offset = start.next_offset, "assigned");
-                    Partition::spawn(id, start, &self.pipeline, &self.runtime)
+                    owned.epoch += 1;
+                    Partition::spawn(id, owned.epoch, start, &self.pipeline, &self.runtime)
                 }
                 Err(why) => {
                     list.set_partition_offset(&id.topic, id.partition, Offset::End)?;

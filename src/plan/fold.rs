@@ -21,6 +21,8 @@ pub struct Fold {
 impl Fold {
     pub fn push(&mut self, routes: &Routes, write: Write) {
         let at = self.writes.len();
+        #[cfg(feature = "mutations")]
+        let write = merged(write, self.writes.iter().flatten(), routes);
         if write.expect == Expect::Any {
             let key = routes.routes[write.route].key.iter().map(|column| write.values[*column].clone()).collect();
             let kept = self.kept.entry((write.route, key)).or_default();
@@ -66,4 +68,20 @@ fn covers(later: &Write, earlier: &Write) -> bool {
             earlier.values.iter().zip(&later.values).all(|(earlier, later)| !says(earlier) || later.is_sent())
         }
     }
+}
+
+/// The defect `FoldMergesCells`: the write with the cells that earlier upserts of its row have beside its own.
+#[cfg(feature = "mutations")]
+fn merged<'w>(mut write: Write, earlier: impl Iterator<Item = &'w Write>, routes: &Routes) -> Write {
+    if !crate::mutation::is(crate::mutation::Mutation::FoldMergesCells) || write.kind == WriteKind::Delete {
+        return write;
+    }
+    let key = &routes.routes[write.route].key;
+    for earlier in earlier.filter(|earlier| earlier.route == write.route && earlier.kind == WriteKind::Upsert) {
+        if key.iter().all(|at| earlier.values[*at] == write.values[*at]) {
+            let cells = write.values.iter_mut().zip(&earlier.values);
+            cells.filter(|(later, _)| !later.is_sent()).for_each(|(later, earlier)| *later = earlier.clone());
+        }
+    }
+    write
 }

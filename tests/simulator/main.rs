@@ -1,0 +1,97 @@
+//! The simulator: seeded schedules of everything that can go wrong, played against the real pipeline and the real
+//! decisions about versions and ownership, with models of Kafka, of the connector and of Cassandra around them.
+
+mod cassandra;
+mod check;
+#[cfg(feature = "mutations")]
+mod mutations;
+mod process;
+mod run;
+mod schedule;
+mod shrink;
+mod source;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rowferry::plan::route::{RouteSpec, Routes, TargetTable};
+use rowferry::row::{Column, Kind};
+
+use crate::check::Broken;
+use crate::run::{Bench, Run};
+use crate::schedule::Schedule;
+use crate::source::{TOPIC, Table};
+
+/// Schedules of a plain test run.
+const SCHEDULES: u64 = 2_000;
+
+impl Bench {
+    pub fn new(write_times: bool) -> Bench {
+        let mut runtime = tokio::runtime::Builder::new_current_thread();
+        let runtime = runtime.enable_time().start_paused(true).build().expect("it needs nothing");
+        let (plain, moving) = (routes(&[("by_id", &["id"])]), ("by_user", &["user_id", "id"][..]));
+        Bench { runtime, plain, moving: routes(&[("by_id", &["id"]), moving]), write_times }
+    }
+
+    pub fn routes(&self, table: Table) -> Arc<Routes> {
+        match table {
+            Table::Plain => self.plain.clone(),
+            Table::Moving => self.moving.clone(),
+        }
+    }
+
+    /// Plays a schedule; what it broke, if it broke anything.
+    pub fn play(&self, schedule: &Schedule) -> Result<(), Broken> {
+        Run::new(self, schedule).play(schedule)
+    }
+
+    /// Plays this many schedules. The first that breaks a promise fails the test, shrunk, with its seed.
+    fn pass(&self, seeds: std::ops::Range<u64>) {
+        for seed in seeds {
+            let schedule = Schedule::of(seed);
+            if let Err(broken) = self.play(&schedule) {
+                panic!("{}", shrink::told(self, &schedule, &broken));
+            }
+        }
+    }
+}
+
+fn routes(tables: &[(&str, &[&str])]) -> Arc<Routes> {
+    let names = ["id", "user_id", "a", "b"];
+    let columns: Vec<Column> = names.map(|name| Column { name: name.into(), kind: Kind::Int64 }).into();
+    let table = |(name, key): &(&str, &[&str])| {
+        let key = key.iter().map(|column| column.to_string()).collect();
+        (name.to_string(), TargetTable { name: name.to_string(), columns: columns.clone(), key })
+    };
+    let types = names.map(|name| (name, "bigint"));
+    let specs: Vec<RouteSpec> =
+        tables.iter().map(|(name, _)| RouteSpec::new(TOPIC, name, &["id"]).typed(&types)).collect();
+    let tables: BTreeMap<String, TargetTable> = tables.iter().map(table).collect();
+    Arc::new(Routes::resolve(&specs, &tables).expect("the routes fit"))
+}
+
+fn number(name: &str, default: u64) -> u64 {
+    match std::env::var(name) {
+        Ok(text) => text.parse().unwrap_or_else(|_| panic!("{name} is \"{text}\", not a number")),
+        Err(_) => default,
+    }
+}
+
+#[test]
+fn no_schedule_breaks_a_promise() {
+    Bench::new(true).pass(0..SCHEDULES);
+}
+
+/// `SIMULATOR_SCHEDULES=10000000 cargo test --release --test simulator -- --ignored --nocapture`, from the seed
+/// `SIMULATOR_SEED` on.
+#[test]
+#[ignore = "minutes to hours: for a release build"]
+fn many_schedules_break_no_promise() {
+    let (seed, count) = (number("SIMULATOR_SEED", 0), number("SIMULATOR_SCHEDULES", 1_000_000));
+    let begun = Instant::now();
+    Bench::new(true).pass(seed..seed + count);
+    let seconds = begun.elapsed().as_secs_f64();
+    let per_minute = count as f64 / seconds * 60.0;
+    println!("{count} schedules from seed {seed} in {seconds:.0} s, {per_minute:.0} a minute");
+}
