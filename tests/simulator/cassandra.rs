@@ -3,7 +3,8 @@
 
 use std::cmp::Ordering;
 
-use rowferry::plan::route::Routes;
+use rowferry::change::position::{Position, Stored};
+use rowferry::plan::route::{Route, Routes};
 use rowferry::plan::write::{Batch, Rejected, Write, WriteKind};
 use rowferry::row::Value;
 
@@ -28,6 +29,16 @@ pub struct StoredRow {
     deleted: i64,
     marker: i64,
     cells: [Cell; COLUMNS],
+    /// What the rewind guard keeps with the row, and of its delete in a table of its own.
+    kept: Kept,
+    of_delete: Kept,
+}
+
+/// A position and when it was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Kept {
+    at: i64,
+    position: Position,
 }
 
 /// One statement as a replica takes it.
@@ -36,13 +47,27 @@ pub struct Statement {
     pub slot: usize,
     pub timestamp: i64,
     pub kind: StatementKind,
+    /// Of a guarded route: it goes into the row, or is remembered of its delete.
+    pub position: Option<Position>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StatementKind {
     Delete,
+    /// Keeps the position of a row that is deleted.
+    Remember,
     /// `None` is UNSET, `Some(None)` is null.
     Insert([Option<Option<i64>>; COLUMNS]),
+}
+
+impl Kept {
+    const NONE: Kept = Kept { at: NEVER, position: Position::ZERO };
+
+    fn merge(&mut self, other: Kept) {
+        if (other.at, other.position.to_bytes()) > (self.at, self.position.to_bytes()) {
+            *self = other;
+        }
+    }
 }
 
 impl Cell {
@@ -58,13 +83,23 @@ impl Cell {
 }
 
 impl StoredRow {
-    pub const NONE: StoredRow = StoredRow { deleted: NEVER, marker: NEVER, cells: [Cell::NONE; COLUMNS] };
+    pub const NONE: StoredRow = StoredRow {
+        deleted: NEVER,
+        marker: NEVER,
+        cells: [Cell::NONE; COLUMNS],
+        kept: Kept::NONE,
+        of_delete: Kept::NONE,
+    };
 
     pub fn apply(&mut self, statement: &Statement) {
         let at = statement.timestamp;
         match statement.kind {
             StatementKind::Delete => self.deleted = self.deleted.max(at),
+            StatementKind::Remember => {
+                self.of_delete.merge(Kept { at, position: statement.position.unwrap_or_default() });
+            }
             StatementKind::Insert(values) => {
+                statement.position.into_iter().for_each(|position| self.kept.merge(Kept { at, position }));
                 self.marker = self.marker.max(at);
                 for (cell, value) in self.cells.iter_mut().zip(values) {
                     if let Some(value) = value {
@@ -79,6 +114,8 @@ impl StoredRow {
         self.deleted = self.deleted.max(other.deleted);
         self.marker = self.marker.max(other.marker);
         self.cells.iter_mut().zip(other.cells).for_each(|(cell, other)| cell.merge(other));
+        self.kept.merge(other.kept);
+        self.of_delete.merge(other.of_delete);
         self
     }
 
@@ -91,7 +128,15 @@ impl StoredRow {
 
     /// Whether the rows are the same with the same write times, but for what a tombstone hides.
     pub fn is_as_written(&self, other: &StoredRow) -> bool {
-        self.live() == other.live()
+        let (one, other) = (self.live(), other.live());
+        (one.deleted, one.marker, one.cells) == (other.deleted, other.marker, other.cells)
+    }
+
+    /// What the guard is told of the row: what stands in it, or else what is remembered of its delete.
+    fn stored(&self) -> Option<Stored> {
+        let alive = self.kept.at > self.deleted;
+        let kept = if alive { self.kept } else { self.of_delete };
+        (kept.at != NEVER).then_some(Stored { position: kept.position, version: kept.at })
     }
 
     /// The row without what its tombstone hides.
@@ -124,6 +169,13 @@ struct Pending {
     answered: Option<bool>,
 }
 
+/// A record that the server refuses; one that was sent again only where the guard has left something to write of it.
+#[derive(Debug, Clone, Copy)]
+pub struct Poison {
+    pub offset: i64,
+    pub hidden: bool,
+}
+
 /// What became of a write.
 pub enum Answer {
     Durable,
@@ -139,27 +191,33 @@ pub struct Cluster {
     messages: Vec<Message>,
     /// Rows that changed since they were last looked at.
     pub dirty: Vec<usize>,
-    /// The offsets whose rows the server refuses, until the operator has mended that.
-    pub poison: Vec<i64>,
+    /// The records whose rows the server refuses, until the operator has mended that.
+    pub poison: Vec<Poison>,
+    reads: usize,
 }
 
 impl Cluster {
     pub fn new(slots: usize) -> Cluster {
         let replicas = vec![[StoredRow::NONE; REPLICAS]; slots];
-        Cluster { replicas, writes: Vec::new(), messages: Vec::new(), dirty: Vec::new(), poison: Vec::new() }
+        Cluster { replicas, writes: Vec::new(), messages: Vec::new(), dirty: Vec::new(), poison: Vec::new(), reads: 0 }
     }
 
     /// A process writes a batch: each group goes to each replica. A batch with rows that the server refuses is
     /// answered so, and the rest of it may arrive all the same.
     pub fn submit(&mut self, process: usize, routes: &Routes, batch: &Batch) -> usize {
-        let refuses = |record: &usize| self.poison.contains(&batch.records[*record].record.offset);
+        let refuses = |record: &usize| {
+            let offset = batch.records[*record].record.offset;
+            let poison = self.poison.iter().find(|poison| poison.offset == offset);
+            poison.is_some_and(|poison| !poison.hidden || batch.writes.iter().any(|write| write.record == *record))
+        };
         let refused: Vec<usize> = (0..batch.records.len()).filter(refuses).collect();
         let mut groups: Vec<(usize, Vec<Statement>)> = Vec::new();
         for write in batch.writes.iter().filter(|write| !refused.contains(&write.record)) {
-            let (partition, statement) = statement(routes, write);
-            match groups.iter_mut().find(|(known, _)| *known == partition) {
-                Some((_, statements)) => statements.push(statement),
-                None => groups.push((partition, vec![statement])),
+            for (partition, statement) in statements(routes, write) {
+                match groups.iter_mut().find(|(known, _)| *known == partition) {
+                    Some((_, statements)) => statements.push(statement),
+                    None => groups.push((partition, vec![statement])),
+                }
             }
         }
         let id = self.writes.len();
@@ -221,8 +279,15 @@ impl Cluster {
 
     /// Applies a write everywhere, at once.
     pub fn write(&mut self, routes: &Routes, write: &Write) {
-        let (_, statement) = statement(routes, write);
-        self.replicas[statement.slot].iter_mut().for_each(|row| row.apply(&statement));
+        for (_, statement) in statements(routes, write) {
+            self.replicas[statement.slot].iter_mut().for_each(|row| row.apply(&statement));
+        }
+    }
+
+    /// What a read at QUORUM says of the position of a write's row. The pair changes from one read to the next.
+    pub fn stored(&mut self, routes: &Routes, write: &Write) -> Option<Stored> {
+        self.reads += 1;
+        self.read(slot(routes, write), self.reads % PAIRS.len()).stored()
     }
 
     /// TRUNCATE of every table.
@@ -237,29 +302,45 @@ impl Cluster {
     }
 }
 
-/// A write as statement, and the partition it goes to.
-fn statement(routes: &Routes, write: &Write) -> (usize, Statement) {
+/// The statements of a write, each with the partition that it goes to.
+fn statements(routes: &Routes, write: &Write) -> Vec<(usize, Statement)> {
     let route = &routes.routes[write.route];
-    let value = |name: &str| {
-        let at = route.columns.iter().position(|column| column.name == name).expect("every table has every column");
-        match write.values[at] {
-            Value::Int(number) => Some(Some(number)),
-            Value::Null => Some(None),
-            Value::Absent => None,
-            ref other => panic!("{name} is {other:?}"),
-        }
-    };
-    let number = |name: &str| value(name).flatten().expect("a key has a value");
-    let id = number("id");
-    let user = route.moves.then(|| number("user_id"));
-    let slot = slot_of(id, user);
+    let slot = slot(routes, write);
     let timestamp = write.version.expect("a mirrored write has one");
-    let kind = match write.kind {
-        WriteKind::Delete => StatementKind::Delete,
+    let position = route.guard.as_ref().and(write.standing.position);
+    // The tables' partitions: an id of the one, a user of the other; and beside them the tables of deletes.
+    let partition = if route.moves { 100 + number(route, write, "user_id") } else { number(route, write, "id") };
+    let partition = usize::try_from(partition).expect("it is small");
+    let statement = |kind| Statement { slot, timestamp, kind, position };
+    match write.kind {
         // A key column is no cell: that it shows among the values of the moving table is the slot's own doing.
-        WriteKind::Upsert => StatementKind::Insert([value("user_id"), value("a"), value("b")]),
-    };
-    // The tables' partitions: an id of the one, a user of the other.
-    let partition = user.map_or(id, |user| 1_000 + user);
-    (usize::try_from(partition).expect("it is small"), Statement { slot, timestamp, kind })
+        WriteKind::Upsert => {
+            let values = ["user_id", "a", "b"].map(|name| value(route, write, name));
+            vec![(partition, statement(StatementKind::Insert(values)))]
+        }
+        WriteKind::Delete => {
+            let remember = position.map(|_| (1_000 + partition, statement(StatementKind::Remember)));
+            [(partition, statement(StatementKind::Delete))].into_iter().chain(remember).collect()
+        }
+    }
+}
+
+fn slot(routes: &Routes, write: &Write) -> usize {
+    let route = &routes.routes[write.route];
+    slot_of(number(route, write, "id"), route.moves.then(|| number(route, write, "user_id")))
+}
+
+/// `None` is UNSET.
+fn value(route: &Route, write: &Write, name: &str) -> Option<Option<i64>> {
+    let at = route.columns.iter().position(|column| column.name == name).expect("every table has every column");
+    match write.values[at] {
+        Value::Int(number) => Some(Some(number)),
+        Value::Null => Some(None),
+        Value::Absent => None,
+        ref other => panic!("{name} is {other:?}"),
+    }
+}
+
+fn number(route: &Route, write: &Write, name: &str) -> i64 {
+    value(route, write, name).flatten().expect("a key has a value")
 }

@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Instant;
 
-use rowferry::plan::route::{RouteSpec, Routes, TargetTable};
+use rowferry::plan::route::{RewindGuard, RouteSpec, Routes, TargetTable};
 use rowferry::row::{Column, Kind};
 
 use crate::check::Broken;
@@ -30,15 +30,15 @@ impl Bench {
     pub fn new(write_times: bool) -> Bench {
         let mut runtime = tokio::runtime::Builder::new_current_thread();
         let runtime = runtime.enable_time().start_paused(true).build().expect("it needs nothing");
-        let (plain, moving) = (routes(&[("by_id", &["id"])]), ("by_user", &["user_id", "id"][..]));
-        Bench { runtime, plain, moving: routes(&[("by_id", &["id"]), moving]), write_times }
+        let all = |guarded| {
+            let (by_id, by_user) = (("by_id", &["id"][..]), ("by_user", &["user_id", "id"][..]));
+            [routes(&[by_id], guarded), routes(&[by_id, by_user], guarded)]
+        };
+        Bench { runtime, routes: [all(false), all(true)], write_times }
     }
 
-    pub fn routes(&self, table: Table) -> Arc<Routes> {
-        match table {
-            Table::Plain => self.plain.clone(),
-            Table::Moving => self.moving.clone(),
-        }
+    pub fn routes(&self, table: Table, guarded: bool) -> Arc<Routes> {
+        self.routes[usize::from(guarded)][usize::from(table == Table::Moving)].clone()
     }
 
     /// Plays a schedule; what it broke, if it broke anything.
@@ -57,18 +57,25 @@ impl Bench {
     }
 }
 
-fn routes(tables: &[(&str, &[&str])]) -> Arc<Routes> {
+fn routes(tables: &[(&str, &[&str])], guarded: bool) -> Arc<Routes> {
     let names = ["id", "user_id", "a", "b"];
-    let columns: Vec<Column> = names.map(|name| Column { name: name.into(), kind: Kind::Int64 }).into();
-    let table = |(name, key): &(&str, &[&str])| {
-        let key = key.iter().map(|column| column.to_string()).collect();
-        (name.to_string(), TargetTable { name: name.to_string(), columns: columns.clone(), key })
-    };
     let types = names.map(|name| (name, "bigint"));
-    let specs: Vec<RouteSpec> =
-        tables.iter().map(|(name, _)| RouteSpec::new(TOPIC, name, &["id"]).typed(&types)).collect();
-    let tables: BTreeMap<String, TargetTable> = tables.iter().map(table).collect();
-    Arc::new(Routes::resolve(&specs, &tables).expect("the routes fit"))
+    let mut columns = names.map(|name| Column { name: name.into(), kind: Kind::Int64 }).to_vec();
+    if guarded {
+        columns.push(Column { name: "position".into(), kind: Kind::Bytes });
+    }
+    let (mut specs, mut targets) = (Vec::new(), BTreeMap::new());
+    for (name, key) in tables {
+        let key: Vec<String> = key.iter().map(|column| column.to_string()).collect();
+        let deletes = format!("{name}_deletes");
+        let guard =
+            RewindGuard { column: "position".into(), deletes_table: deletes.clone(), deletes_ttl_seconds: 1_000_000 };
+        specs.push(RouteSpec { guard: guarded.then_some(guard), ..RouteSpec::new(TOPIC, name, &["id"]).typed(&types) });
+        for name in [name.to_string(), deletes] {
+            targets.insert(name.clone(), TargetTable { name, columns: columns.clone(), key: key.clone() });
+        }
+    }
+    Arc::new(Routes::resolve(&specs, &targets).expect("the routes fit"))
 }
 
 fn number(name: &str, default: u64) -> u64 {

@@ -6,6 +6,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::task::{Context, Poll, Waker};
 
+use rowferry::change::position::Stored;
 use rowferry::change::{Reject, RejectClass};
 use rowferry::ownership::{Epoch, Tenure};
 use rowferry::pipeline::breaker::BreakerLimits;
@@ -43,6 +44,11 @@ impl Sink for SimulatedSink {
 
     async fn open(&self, _: &TopicPartition, start_offset: i64) -> Result<Opened<()>, Failure> {
         Ok(Opened { state: (), next_offset: start_offset })
+    }
+
+    async fn stored(&self, batch: &Batch, writes: &[usize]) -> Result<Vec<Option<Stored>>, Failure> {
+        let mut cluster = lock(&self.cluster);
+        Ok(writes.iter().map(|at| cluster.stored(&self.routes, &batch.writes[*at])).collect())
     }
 
     async fn write(&self, _: &mut (), batch: &Batch) -> Outcome {

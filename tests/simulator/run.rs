@@ -16,7 +16,7 @@ use rowferry::record::TopicPartition;
 use rowferry::version::Chain;
 use tokio::runtime::Runtime;
 
-use crate::cassandra::Cluster;
+use crate::cassandra::{Cluster, Poison};
 use crate::check::{Broken, Reader};
 use crate::process::{Process, lock};
 use crate::schedule::{CommitFate, PROCESSES, Schedule, Step};
@@ -30,8 +30,8 @@ const ROUNDS_MAX: usize = 400;
 /// What every schedule shares.
 pub struct Bench {
     pub runtime: Runtime,
-    pub plain: Arc<Routes>,
-    pub moving: Arc<Routes>,
+    /// Without and with the rewind guard; of the plain and of the moving table.
+    pub routes: [[Arc<Routes>; 2]; 2],
     /// Whether the write times of the end are compared too, and not only the rows.
     pub write_times: bool,
 }
@@ -59,8 +59,8 @@ pub struct Run<'b> {
 
 impl<'b> Run<'b> {
     pub fn new(bench: &'b Bench, schedule: &Schedule) -> Run<'b> {
-        let routes = bench.routes(schedule.table);
-        let source = Source::new(schedule.table);
+        let routes = bench.routes(schedule.table, schedule.guarded);
+        let source = Source::new(schedule.table, schedule.guarded);
         let slots = source.histories.len();
         let cluster = Arc::new(Mutex::new(Cluster::new(slots)));
         let process = |index| Process::new(index, &routes, &cluster, schedule.batch_records_max);
@@ -88,9 +88,9 @@ impl<'b> Run<'b> {
 
     fn step(&mut self, step: &Step) -> Result<(), Broken> {
         match *step {
-            Step::Change { id, alteration, stamp, poison } => {
+            Step::Change { id, alteration, stamp, poison, early } => {
                 let offset = self.source.end;
-                self.source.change(id, alteration, stamp, poison);
+                self.source.change(id, alteration, stamp, poison, early);
                 self.poison(offset);
             }
             Step::Snapshot { ids } => self.source.snapshot(ids),
@@ -135,7 +135,8 @@ impl<'b> Run<'b> {
     /// The records behind an offset that the server refuses.
     fn poison(&mut self, offset: i64) {
         let entries = &self.source.log[self.source.index_of(offset)..];
-        let poison = entries.iter().filter(|entry| entry.poison).map(|entry| entry.record.offset);
+        let poison = entries.iter().filter(|entry| entry.poison);
+        let poison = poison.map(|entry| Poison { offset: entry.record.offset, hidden: entry.hidden });
         lock(&self.cluster).poison.extend(poison);
     }
 
@@ -379,7 +380,7 @@ impl<'b> Run<'b> {
             let partition = TopicPartition { topic: TOPIC.into(), partition: 0 };
             let mut draft = Draft::new(self.routes.clone(), partition, *offset);
             let mut decoder = Decoder::new(&self.routes.topics[0].shape, 1 << 20);
-            let versioned = Versioned { record: entry.record.clone(), version };
+            let versioned = Versioned::new(entry.record.clone(), version);
             draft.push(versioned, |versioned| decoder.decode(&versioned.record));
             draft.take().writes.iter().for_each(|write| cluster.write(&self.routes, write));
         }

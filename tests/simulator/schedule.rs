@@ -14,6 +14,8 @@ const STEPS_MAX: usize = 60;
 pub struct Schedule {
     pub seed: u64,
     pub table: Table,
+    /// The routes have the rewind guard (V6).
+    pub guarded: bool,
     pub batch_records_max: usize,
     pub steps: Vec<Step>,
 }
@@ -30,7 +32,7 @@ pub enum CommitFate {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     // The source and its connector.
-    Change { id: i64, alteration: Alteration, stamp: Stamp, poison: bool },
+    Change { id: i64, alteration: Alteration, stamp: Stamp, poison: bool, early: bool },
     Snapshot { ids: u8 },
     ConnectorCrash { events: usize },
     Junk,
@@ -99,11 +101,12 @@ impl Schedule {
     pub fn of(seed: u64) -> Schedule {
         let mut dice = ChaCha8Rng::seed_from_u64(seed);
         let table = if dice.random_bool(0.5) { Table::Plain } else { Table::Moving };
+        let guarded = dice.random_bool(0.4);
         let batch_records_max = dice.random_range(1..8);
         let kinds: Vec<Kind> = KINDS.into_iter().filter(|_| dice.random_bool(0.5)).collect();
         let length = dice.random_range(10..STEPS_MAX);
         let steps = (0..length).map(|_| Step::draw(&mut dice, &kinds)).collect();
-        Schedule { seed, table, batch_records_max, steps }
+        Schedule { seed, table, guarded, batch_records_max, steps }
     }
 }
 
@@ -187,6 +190,6 @@ impl Step {
             1 if kinds.contains(&Kind::Stamps) => Stamp::Absurd,
             _ => Stamp::Now,
         };
-        Step::Change { id, alteration, stamp, poison }
+        Step::Change { id, alteration, stamp, poison, early: dice.random_bool(0.2) }
     }
 }

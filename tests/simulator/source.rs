@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use rowferry::change::position::Position;
 use rowferry::record::Record;
 
 use crate::cassandra::{Statement, StatementKind, StoredRow};
@@ -84,6 +85,8 @@ pub struct Entry {
     pub record: Record,
     pub event: Event,
     pub poison: bool,
+    /// The connector had sent it before, and the rewind guard is on: readers are not to see it again.
+    pub hidden: bool,
 }
 
 /// A row of a target after each record that changed it, the first before any. By index into the log.
@@ -96,6 +99,15 @@ pub struct History {
     pub whole: Seen,
 }
 
+/// What the connector has streamed: where it stands in the source's log, when it was committed.
+#[derive(Debug, Clone)]
+struct Streamed {
+    event: Event,
+    position: Position,
+    ts_us: i64,
+    poison: bool,
+}
+
 /// Source, connector and log.
 #[derive(Debug)]
 pub struct Source {
@@ -103,7 +115,13 @@ pub struct Source {
     topic: Arc<str>,
     rows: [Seen; IDS as usize],
     /// What the connector has streamed, in commit order: it may send the end of it again.
-    streamed: Vec<(Event, bool)>,
+    streamed: Vec<Streamed>,
+    guarded: bool,
+    /// Something was sent again.
+    pub again: bool,
+    /// The end of the last commit, the last transaction, and the row that it changed.
+    commit_lsn: u64,
+    changed: i64,
     counter: i64,
     pub now_ms: i64,
     pub log: Vec<Entry>,
@@ -113,7 +131,7 @@ pub struct Source {
 }
 
 impl Source {
-    pub fn new(table: Table) -> Source {
+    pub fn new(table: Table, guarded: bool) -> Source {
         let slots = match table {
             Table::Plain => IDS,
             Table::Moving => IDS + IDS * USERS,
@@ -124,6 +142,10 @@ impl Source {
             topic: TOPIC.into(),
             rows: [None; IDS as usize],
             streamed: Vec::new(),
+            guarded,
+            again: false,
+            commit_lsn: 1_000,
+            changed: -1,
             counter: 0,
             now_ms: 1_700_000_000_000,
             log: Vec::new(),
@@ -133,10 +155,17 @@ impl Source {
         }
     }
 
-    /// A transaction that changes one row, or creates it where it is not.
-    pub fn change(&mut self, id: i64, alteration: Alteration, stamp: Stamp, poison: bool) {
+    /// A transaction that changes one row, or creates it where it is not. What it logs `early` stands before what the
+    /// transaction has logged that committed before it: an INSERT is logged before its key is found to be free, and
+    /// transactions of different rows run side by side.
+    pub fn change(&mut self, id: i64, alteration: Alteration, stamp: Stamp, poison: bool, early: bool) {
         let at = usize::try_from(id).expect("it is small");
         self.counter += 1;
+        let early = early && (self.rows[at].is_none() || self.changed != id);
+        let lsn = if early { self.commit_lsn - 7 } else { self.commit_lsn + 5 };
+        let tx_id = u32::try_from(self.counter).expect("it is small");
+        let place = Position { commit_lsn: self.commit_lsn, lsn, tx_id };
+        (self.commit_lsn, self.changed) = (self.commit_lsn + 10, id);
         let fresh = Some(self.counter);
         let Some(old) = self.rows[at] else {
             let user = match alteration {
@@ -146,7 +175,7 @@ impl Source {
             let b = if alteration == Alteration::Clear { None } else { fresh };
             let values = [Some(user), fresh, b];
             self.rows[at] = Some(values);
-            return self.stream(Event::Put { op: 'c', id, before: None, values, whole: true }, stamp, poison);
+            return self.stream(Event::Put { op: 'c', id, before: None, values, whole: true }, place, stamp, poison);
         };
         let user = old[0].expect("a row has a user");
         let (values, whole) = match alteration {
@@ -156,38 +185,51 @@ impl Source {
             Alteration::Move(user) => ([Some(user), fresh, old[2]], self.table == Table::Moving),
             Alteration::Delete => {
                 self.rows[at] = None;
-                self.stream(Event::Delete { id, user }, stamp, poison);
-                return self.stream(Event::Tombstone { id }, stamp, false);
+                self.stream(Event::Delete { id, user }, place, stamp, poison);
+                return self.stream(Event::Tombstone { id }, place, stamp, false);
             }
         };
         self.rows[at] = Some(values);
-        self.stream(Event::Put { op: 'u', id, before: Some(user), values, whole }, stamp, poison);
+        self.stream(Event::Put { op: 'u', id, before: Some(user), values, whole }, place, stamp, poison);
     }
 
-    /// A snapshot, or a chunk of an incremental one: these rows as they are, at their place in the stream.
+    /// A snapshot, or a chunk of an incremental one: these rows as they are, at their place in the stream. They have no
+    /// position, so that with the guard on nothing from before them may be sent again: the connector saves its offset.
     pub fn snapshot(&mut self, ids: u8) {
+        if self.guarded {
+            self.streamed.clear();
+        }
         for id in (0..IDS).filter(|id| ids & (1 << id) != 0) {
             if let Some(values) = self.rows[usize::try_from(id).expect("it is small")] {
-                self.append(Event::Put { op: 'r', id, before: None, values, whole: true }, Stamp::Now, false);
+                let event = Event::Put { op: 'r', id, before: None, values, whole: true };
+                self.append(event, None, Stamp::Now, false, false);
             }
         }
     }
 
     /// The connector dies before it has saved how far it came, and sends the end of its stream again.
     pub fn crash(&mut self, events: usize) {
-        let from = self.streamed.len().saturating_sub(events);
-        for (event, poison) in self.streamed[from..].to_vec() {
-            self.append(event, Stamp::Now, poison);
+        let mut from = self.streamed.len().saturating_sub(events);
+        // A tombstone has the place of its delete, and is not sent again without it.
+        from += usize::from(matches!(self.streamed.get(from), Some(Streamed { event: Event::Tombstone { .. }, .. })));
+        for streamed in self.streamed[from..].to_vec() {
+            self.again = true;
+            let place = Some((streamed.position, streamed.ts_us));
+            self.append(streamed.event, place, Stamp::Now, streamed.poison, self.guarded);
         }
     }
 
     pub fn junk(&mut self) {
-        self.append(Event::Junk, Stamp::Now, false);
+        self.append(Event::Junk, None, Stamp::Now, false, false);
     }
 
     /// Offsets that hold no record, as aborted transactions and markers leave them.
     pub fn gap(&mut self) {
         self.end += 1;
+    }
+
+    pub fn is_guarded(&self) -> bool {
+        self.guarded
     }
 
     /// The first record at or behind an offset.
@@ -203,12 +245,13 @@ impl Source {
         row.filter(|values| user < 0 || values[0] == Some(user))
     }
 
-    fn stream(&mut self, event: Event, stamp: Stamp, poison: bool) {
-        self.streamed.push((event.clone(), poison));
-        self.append(event, stamp, poison);
+    fn stream(&mut self, event: Event, position: Position, stamp: Stamp, poison: bool) {
+        let ts_us = 1_000 * self.now_ms + self.counter;
+        self.streamed.push(Streamed { event: event.clone(), position, ts_us, poison });
+        self.append(event, Some((position, ts_us)), stamp, poison, false);
     }
 
-    fn append(&mut self, event: Event, stamp: Stamp, poison: bool) {
+    fn append(&mut self, event: Event, place: Option<(Position, i64)>, stamp: Stamp, poison: bool, hidden: bool) {
         let timestamp_ms = match stamp {
             Stamp::Now => Some(self.now_ms),
             Stamp::None => None,
@@ -227,14 +270,15 @@ impl Source {
             offset: self.end,
             timestamp_ms,
             key: Some(format!(r#"{{"id":{id}}}"#).into()),
-            value: value(&event).map(Bytes::from),
+            value: value(&event, place.filter(|_| self.guarded)).map(Bytes::from),
             headers: [].into(),
         };
         let version = self.last;
-        for (slot, kind) in effects(self.table, &event) {
+        let effects = if hidden { Vec::new() } else { effects(self.table, &event) };
+        for (slot, kind) in effects {
             let history = &mut self.histories[slot];
             let state = |before: Seen| match kind {
-                StatementKind::Delete => None,
+                StatementKind::Delete | StatementKind::Remember => None,
                 StatementKind::Insert(values) => {
                     let mut row = before.unwrap_or_default();
                     row.iter_mut().zip(values).for_each(|(cell, value)| *cell = value.unwrap_or(*cell));
@@ -246,10 +290,13 @@ impl Source {
                 let before = history.states.last().and_then(|(_, seen)| *seen);
                 history.states.push((index, state(before)));
                 let timestamp = version + i64::from(kind != StatementKind::Delete);
-                history.stored.iter_mut().for_each(|row| row.apply(&Statement { slot, timestamp, kind }));
+                history
+                    .stored
+                    .iter_mut()
+                    .for_each(|row| row.apply(&Statement { slot, timestamp, kind, position: None }));
             }
         }
-        self.log.push(Entry { record, event, poison });
+        self.log.push(Entry { record, event, poison, hidden });
         self.end += 1;
     }
 }
@@ -282,7 +329,13 @@ pub fn effects(table: Table, event: &Event) -> Vec<(usize, StatementKind)> {
 }
 
 /// The record's value as Debezium writes it.
-fn value(event: &Event) -> Option<String> {
+fn value(event: &Event, place: Option<(Position, i64)>) -> Option<String> {
+    let source = place.map_or_else(String::new, |(Position { commit_lsn, lsn, tx_id }, ts_us)| {
+        let sequence = format!(r#"[\"{commit_lsn}\",\"{lsn}\"]"#);
+        format!(
+            r#","source":{{"name":"s","db":"d","ts_us":{ts_us},"sequence":"{sequence}","txId":{tx_id},"lsn":{lsn}}}"#
+        )
+    });
     let number = |value: Option<i64>| value.map_or("null".to_string(), |number| number.to_string());
     match event {
         Event::Put { op, id, before, values, whole } => {
@@ -291,10 +344,10 @@ fn value(event: &Event) -> Option<String> {
             let before = before.map_or("null".to_string(), |user| format!(r#"{{"id":{id},"user_id":{user}}}"#));
             let (user, a) = (number(values[0]), number(values[1]));
             let after = format!(r#"{{"id":{id},"user_id":{user},"a":{a},"b":{b}}}"#);
-            Some(format!(r#"{{"op":"{op}","before":{before},"after":{after}}}"#))
+            Some(format!(r#"{{"op":"{op}","before":{before},"after":{after}{source}}}"#))
         }
         Event::Delete { id, user } => {
-            Some(format!(r#"{{"op":"d","before":{{"id":{id},"user_id":{user}}},"after":null}}"#))
+            Some(format!(r#"{{"op":"d","before":{{"id":{id},"user_id":{user}}},"after":null{source}}}"#))
         }
         Event::Tombstone { .. } => None,
         Event::Junk => Some("junk".to_string()),
