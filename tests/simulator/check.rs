@@ -1,7 +1,8 @@
 //! What must hold. Readers at QUORUM see of each row what the source had after some record, never an earlier record
 //! than before (I3, I4), never less than what is committed (I1, I7), and no row that the source had not (I2).
 //!
-//! While a table that was emptied is filled again readers see it fill, so rows are looked at again behind the old end.
+//! While a table that was emptied is filled again readers see it fill, and with the rewind guard a seek repeats what the
+//! guard had passed over: until the group is past all of it, rows are not looked at.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -59,7 +60,7 @@ pub struct Reader {
     done: Vec<usize>,
     /// Up to here the log has been found to be done.
     position: i64,
-    /// The table is being filled again up to here.
+    /// What readers see is not looked at before the position is here.
     filling: Option<i64>,
 }
 
@@ -68,8 +69,8 @@ impl Reader {
         Reader { seen: vec![[0; PAIRS.len()]; slots], done: vec![0; slots], position: 0, filling: None }
     }
 
-    /// The tables were emptied, and the topic is read again up to its present end.
-    pub fn emptied(&mut self, end: i64) {
+    /// What is there counts for nothing until the topic is read again up to this end.
+    pub fn begin_anew(&mut self, end: i64) {
         let slots = self.seen.len();
         *self = Reader { filling: Some(end), ..Reader::new(slots) };
     }
