@@ -20,6 +20,8 @@ pub struct Guard {
     marks: [Option<Mark>; MARKS_MAX],
     /// The last record was the delete of this key: its tombstone follows and stands where it stands.
     deleted: Option<Deleted>,
+    /// See [`Guard::REDRIVEN`]. Nobody saves it.
+    redriven: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,7 +54,12 @@ pub enum Verdict {
 
 impl Guard {
     /// Nothing was sent yet.
-    pub const NEW: Guard = Guard { marks: [None; MARKS_MAX], deleted: None };
+    pub const NEW: Guard = Guard { marks: [None; MARKS_MAX], deleted: None, redriven: false };
+
+    /// That of a record which is redriven alone. It has no stream around it, so any change is a suspect: it may be one
+    /// that the source sent again, and what the source sent again behind it the target has had before, by versions that
+    /// are lower than this record's.
+    pub const REDRIVEN: Guard = Guard { redriven: true, ..Guard::NEW };
 
     /// Takes the next position of a stream, in the order of offsets, once.
     pub fn observe(&mut self, origin: &Origin) -> Verdict {
@@ -105,7 +112,7 @@ impl Guard {
             return (Standing { position, suspect: false }, Verdict::Accept);
         };
         let verdict = self.observe(origin);
-        (Standing { position: Some(origin.position), suspect: verdict == Verdict::Suspect }, verdict)
+        (Standing { position: Some(origin.position), suspect: verdict == Verdict::Suspect || self.redriven }, verdict)
     }
 
     /// Whether there is nothing to save.

@@ -9,11 +9,12 @@ use rowferry::format::Decoder;
 use rowferry::kafka::describe::{CommitFacts, PartitionFacts};
 use rowferry::kafka::seek::{self, To};
 use rowferry::ownership;
-use rowferry::plan::Draft;
 use rowferry::plan::route::Routes;
 use rowferry::plan::write::Versioned;
+use rowferry::plan::{Draft, guard};
 use rowferry::record::TopicPartition;
 use rowferry::version::Chain;
+use rowferry::version::guard::Guard;
 use tokio::runtime::Runtime;
 
 use crate::cassandra::{Cluster, Poison};
@@ -387,13 +388,21 @@ impl<'b> Run<'b> {
         let mut cluster = lock(&self.cluster);
         for (offset, versions) in &self.letters {
             let entry = &self.source.log[self.source.index_of(*offset)];
-            let version = versions.first().copied().expect("a letter has a version");
+            let version = versions.iter().max().copied().expect("a letter has a version");
             let partition = TopicPartition { topic: TOPIC.into(), partition: 0 };
             let mut draft = Draft::new(self.routes.clone(), partition, *offset);
             let mut decoder = Decoder::new(&self.routes.topics[0].shape, 1 << 20);
             let versioned = Versioned::new(entry.record.clone(), version);
-            draft.push(versioned, |versioned| decoder.decode(&versioned.record));
-            draft.take().writes.iter().for_each(|write| cluster.write(&self.routes, write));
+            draft.push(versioned, |versioned| {
+                let decoded = decoder.decode(&versioned.record);
+                versioned.standing = { Guard::REDRIVEN }.stand(versioned.record.key.as_deref(), &decoded).0;
+                decoded
+            });
+            let mut batch = draft.take();
+            let asked = guard::asked(&self.routes, &batch);
+            let stored = asked.iter().map(|at| cluster.stored(&self.routes, &batch.writes[*at])).collect();
+            guard::settle(&self.routes, &mut batch, &asked, stored);
+            batch.writes.iter().for_each(|write| cluster.write(&self.routes, write));
         }
     }
 

@@ -170,7 +170,12 @@ impl Step {
                     _ => Step::Poll { process },
                 },
                 Some(Kind::SetBacks) => Step::SetBack { to: pick },
-                Some(Kind::Refills) => Step::Refill,
+                Some(Kind::Refills) => match dice.random_range(0..6) {
+                    0 => Step::CutOff { process },
+                    1 => Step::Reconnect { process },
+                    2 => Step::Work { process, records: dice.random_range(1..7) },
+                    _ => Step::Refill,
+                },
             },
         }
     }

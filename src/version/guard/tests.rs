@@ -20,7 +20,7 @@ pub fn longest() -> Guard {
     let mark = |source| Some(Mark { source, position, ts_us: i64::MIN });
     let standing = Standing { position: Some(position), suspect: true };
     let marks = [mark(u64::MAX), mark(1), mark(2), mark(3)];
-    Guard { marks, deleted: Some(Deleted { key: u64::MAX, standing }) }
+    Guard { marks, deleted: Some(Deleted { key: u64::MAX, standing }), redriven: false }
 }
 
 fn saved(guard: &Guard) -> String {
@@ -68,6 +68,16 @@ fn each_stream_has_its_mark_and_the_quietest_is_forgotten() {
 
 fn change(op: Op, origin: Option<Origin>) -> Decoded {
     Decoded::Change(Change { origin, ..Change::of(op, None, Some(Row::new())) })
+}
+
+#[test]
+fn a_redriven_change_is_a_suspect_wherever_it_stands() {
+    let update = change(Op::Update, Some(origin(at(10, 12, 1), 100)));
+    assert!(!{ Guard::NEW }.stand(Some(b"k"), &update).0.suspect);
+    let redriven = Standing { position: Some(at(10, 12, 1)), suspect: true };
+    assert_eq!({ Guard::REDRIVEN }.stand(Some(b"k"), &update), (redriven, Verdict::Accept));
+    // A snapshot says what the source had then: nothing of it is sent again.
+    assert!(!{ Guard::REDRIVEN }.stand(Some(b"k"), &change(Op::Read, None)).0.suspect);
 }
 
 #[test]

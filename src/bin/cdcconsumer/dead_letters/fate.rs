@@ -8,6 +8,7 @@ use rowferry::ops::service::Exit;
 use rowferry::plan::route::Routes;
 use rowferry::record::Record;
 use rowferry::version::Chain;
+use rowferry::version::guard::Guard;
 
 use crate::dead_letters::letter::{Letter, Origin};
 use crate::dead_letters::mask::printable;
@@ -89,7 +90,7 @@ pub fn ready(
             )));
         }
     }
-    Ok(Ready { record: told.refused_record(letter), chain })
+    Ok(Ready { record: told.refused_record(letter), chain: chain.guarded(Guard::REDRIVEN) })
 }
 
 /// `3 d`, `5 h`, `90 s`: whole units, rounded down.

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use chrono::Utc;
+use rowferry::change::position::Stored;
 use rowferry::ops::config::{Cassandra as Target, Config, Consumer};
 use rowferry::ops::reselect;
 use rowferry::ops::service::{Exit, about, until_there};
@@ -226,6 +227,11 @@ impl Sink for Shown {
 
     async fn open(&self, _: &TopicPartition, start_offset: i64, _: Option<&str>) -> Result<Opened<()>, Failure> {
         Ok(Opened { state: (), next_offset: start_offset })
+    }
+
+    /// A dry run reads no target: it shows what would be written unless the target is beyond it.
+    async fn stored(&self, _batch: &Batch, writes: &[usize]) -> Result<Vec<Option<Stored>>, Failure> {
+        Ok(vec![None; writes.len()])
     }
 
     async fn write(&self, _partition: &mut (), batch: &Batch) -> Outcome {
