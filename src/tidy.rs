@@ -151,6 +151,24 @@ fn files_say_what_they_are_and_stay_small() {
     report(&broken);
 }
 
+/// A promise without its test is none: the page names them between backquotes, and nothing else that looks like one.
+#[test]
+fn the_tests_that_the_guarantees_name_exist() {
+    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/guarantees.md");
+    let page = fs::read_to_string(page).expect("the page can be read");
+    let sources = sources(&["src", "tests"]);
+    let words = page.split('`').skip(1).step_by(2);
+    let is_name = |word: &&str| {
+        word.matches('_').count() > 2 && word.chars().all(|c| c.is_ascii_lowercase() || c == '_' || c.is_ascii_digit())
+    };
+    let tests: std::collections::BTreeSet<&str> = words.filter(is_name).collect();
+    assert!(tests.len() > 10, "the page names its tests in another way: {tests:?}");
+    let exists = |test: &&str| sources.iter().any(|source| source.text.contains(&format!("fn {test}(")));
+    let missing =
+        tests.into_iter().filter(|test| !exists(test)).map(|test| format!("docs/guarantees.md: no test {test}"));
+    report(&missing.collect::<Vec<_>>());
+}
+
 /// The modules that a line names by `crate::`: `sink::cassandra`, or `sink` for everything directly in it.
 fn named(line: &str) -> Vec<String> {
     let paths = line.split("crate::").skip(1);

@@ -132,6 +132,11 @@ impl StoredRow {
         (one.deleted, one.marker, one.cells) == (other.deleted, other.marker, other.cells)
     }
 
+    /// When the row was last written or deleted.
+    pub fn newest(&self) -> i64 {
+        self.cells.iter().map(|cell| cell.at).fold(self.deleted.max(self.marker), i64::max)
+    }
+
     /// What the guard is told of the row: what stands in it, or else what is remembered of its delete.
     fn stored(&self) -> Option<Stored> {
         let alive = self.kept.at > self.deleted;

@@ -112,11 +112,24 @@ impl Reader {
         }
         if let Some(end) = self.filling {
             if next_offset < end {
-                return Ok(());
+                return self.filled(next_offset, source, cluster);
             }
             self.filling = None;
         }
         (0..self.done.len()).try_for_each(|slot| self.row(source, cluster, slot))
+    }
+
+    /// While the tables are filled again: each row has its last change below the position, or a later one.
+    fn filled(&self, next_offset: i64, source: &Source, cluster: &Cluster) -> Result<(), Broken> {
+        for (slot, history) in source.histories.iter().enumerate() {
+            let last = history.timestamps[self.done[slot]];
+            if let Some(row) = (0..PAIRS.len()).map(|pair| cluster.read(slot, pair)).find(|row| row.newest() < last) {
+                let text =
+                    format!("the position is {next_offset}, and row {slot} is {row:?} without what came at {last}");
+                return Err(Broken::new(Promise::NothingPassed, text));
+            }
+        }
+        Ok(())
     }
 
     fn row(&mut self, source: &Source, cluster: &Cluster, slot: usize) -> Result<(), Broken> {

@@ -7,7 +7,7 @@ use crate::schedule::Schedule;
 use crate::shrink;
 
 /// Schedules within which a defect must be found.
-const SCHEDULES_MAX: u64 = 20_000;
+const SCHEDULES_MAX: u64 = 2_000;
 
 /// After how many schedules the defect is found, and what was broken, shrunk.
 fn found(bench: &Bench, mutation: Mutation) -> Option<(u64, String, usize)> {

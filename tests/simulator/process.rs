@@ -9,6 +9,7 @@ use std::task::{Context, Poll, Waker};
 use rowferry::change::position::Stored;
 use rowferry::change::{Reject, RejectClass};
 use rowferry::ownership::{Epoch, Tenure};
+use rowferry::pipeline::bounds::Bounds;
 use rowferry::pipeline::breaker::BreakerLimits;
 use rowferry::pipeline::reading::Said;
 use rowferry::pipeline::reselect::ReselectRequest;
@@ -42,7 +43,7 @@ pub fn poisoned() -> Reject {
 impl Sink for SimulatedSink {
     type Partition = ();
 
-    async fn open(&self, _: &TopicPartition, start_offset: i64) -> Result<Opened<()>, Failure> {
+    async fn open(&self, _: &TopicPartition, start_offset: i64, _: Option<&str>) -> Result<Opened<()>, Failure> {
         Ok(Opened { state: (), next_offset: start_offset })
     }
 
@@ -116,8 +117,8 @@ impl Process {
         let breaker = BreakerLimits { in_a_row_max: 0, per_minute_max: 0 };
         let limits = Limits { batch_records_max, batch_bytes_max: 1 << 20, record_bytes_max: 1 << 20, breaker };
         let sink = Arc::new(SimulatedSink { process: index, routes: routes.clone(), cluster: cluster.clone() });
-        let (routes, said) = (routes.clone(), Said::default());
-        let pipeline = Arc::new(Pipeline { sink, routes, limits, dead_letters, topic_ends, reselects, said });
+        let (routes, said, bounds) = (routes.clone(), Said::default(), Bounds::default());
+        let pipeline = Arc::new(Pipeline { sink, routes, limits, dead_letters, topic_ends, reselects, said, bounds });
         Process {
             index,
             pipeline,
@@ -183,7 +184,9 @@ impl Worker {
         let (progress, seen) = watch::channel(Progress { epoch, ..Progress::at(start_offset, chain) });
         let held = Arc::new(Held::default());
         let partition = TopicPartition { topic: TOPIC.into(), partition: 0 };
-        let given = Assignment { partition, start_offset, chain, records, held: held.clone(), progress, revoked };
+        let (held_too, topic_id) = (held.clone(), None);
+        let given =
+            Assignment { partition, start_offset, chain, topic_id, records, held: held_too, progress, revoked };
         let running: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(pipeline.clone().run(given));
         Worker { running: Some(running), chunks, held, progress: seen, revoke, outlived: false }
     }

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use rowferry::format::Decoder;
-use rowferry::kafka::describe::{CommitFacts, PartitionFacts};
+use rowferry::kafka::describe::{CommitFacts, PartitionFacts, Presence, TopicFacts};
 use rowferry::kafka::seek::{self, To};
 use rowferry::ownership;
 use rowferry::plan::route::Routes;
@@ -128,7 +128,7 @@ impl<'b> Run<'b> {
             Step::CutOff { process } => self.cut_off(process),
             Step::Reconnect { process } => self.reconnect(process),
             Step::SetBack { to } => self.set_back(to)?,
-            Step::Refill => self.refill()?,
+            Step::Refill { cut_off } => self.refill(cut_off)?,
         }
         Ok(())
     }
@@ -316,7 +316,9 @@ impl<'b> Run<'b> {
         let (next_offset, saved) = self.group.committed.clone();
         let commit = Some(CommitFacts { next_offset, metadata: Some(saved) });
         let facts = PartitionFacts { number: 0, range: Some((0, self.source.end)), commit };
-        if let Ok(moved) = seek::plan(TOPIC, &facts, to, false, 0) {
+        let (name, presence, id, replicas, settings) = (TOPIC.into(), Presence::There, None, 3, None);
+        let topic = TopicFacts { name, presence, id, partitions: vec![facts.clone()], replicas, settings };
+        if let Ok(moved) = seek::plan(&topic, &facts, &BTreeMap::new(), to, false, 0) {
             self.group.committed = (moved.to, moved.chain.save());
             let committed = self.group.committed.clone();
             self.say(|| format!("  the group stands at {committed:?}"));
@@ -326,10 +328,12 @@ impl<'b> Run<'b> {
     }
 
     /// The operator has lost the tables, and fills them again from the beginning of the topic.
-    fn refill(&mut self) -> Result<(), Broken> {
+    fn refill(&mut self, cut_off: Option<usize>) -> Result<(), Broken> {
+        cut_off.into_iter().for_each(|process| self.cut_off(process));
         self.seek(To::Beginning)?;
         lock(&self.cluster).empty();
         self.begin_anew();
+        cut_off.into_iter().for_each(|process| self.reconnect(process));
         Ok(())
     }
 

@@ -32,34 +32,86 @@ pub enum CommitFate {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {
     // The source and its connector.
-    Change { id: i64, alteration: Alteration, stamp: Stamp, poison: bool, early: bool },
-    Snapshot { ids: u8 },
-    ConnectorCrash { events: usize },
+    Change {
+        id: i64,
+        alteration: Alteration,
+        stamp: Stamp,
+        poison: bool,
+        early: bool,
+    },
+    Snapshot {
+        ids: u8,
+    },
+    ConnectorCrash {
+        events: usize,
+    },
     Junk,
     Gap,
-    Clock { by_ms: i64 },
+    Clock {
+        by_ms: i64,
+    },
     // A process goes on: gets the partition if nobody has it, reads, writes, is answered, commits.
-    Work { process: usize, records: usize },
+    Work {
+        process: usize,
+        records: usize,
+    },
     // The same in its parts.
-    Assign { process: usize },
-    Fetch { process: usize, records: usize },
-    Poll { process: usize },
-    Letters { process: usize, taken: bool },
-    Commit { process: usize, fate: CommitFate },
+    Assign {
+        process: usize,
+    },
+    Fetch {
+        process: usize,
+        records: usize,
+    },
+    Poll {
+        process: usize,
+    },
+    Letters {
+        process: usize,
+        taken: bool,
+    },
+    Commit {
+        process: usize,
+        fate: CommitFate,
+    },
     Elapse,
     // The network to the cluster.
-    Deliver { count: usize, pick: usize, answers: bool },
-    Lose { pick: usize },
-    TimeOut { process: usize },
+    Deliver {
+        count: usize,
+        pick: usize,
+        answers: bool,
+    },
+    Lose {
+        pick: usize,
+    },
+    TimeOut {
+        process: usize,
+    },
     // Members come and go.
-    Kill { process: usize },
-    Start { process: usize },
-    Revoke { process: usize, ends: bool },
-    CutOff { process: usize },
-    Reconnect { process: usize },
+    Kill {
+        process: usize,
+    },
+    Start {
+        process: usize,
+    },
+    Revoke {
+        process: usize,
+        ends: bool,
+    },
+    CutOff {
+        process: usize,
+    },
+    Reconnect {
+        process: usize,
+    },
     // The operator.
-    SetBack { to: usize },
-    Refill,
+    SetBack {
+        to: usize,
+    },
+    /// A process may be cut off while the operator does it, and so is not stopped.
+    Refill {
+        cut_off: Option<usize>,
+    },
 }
 
 /// Kinds of steps that one schedule has and another does not, so that each is also seen without the noise of the rest.
@@ -170,12 +222,7 @@ impl Step {
                     _ => Step::Poll { process },
                 },
                 Some(Kind::SetBacks) => Step::SetBack { to: pick },
-                Some(Kind::Refills) => match dice.random_range(0..6) {
-                    0 => Step::CutOff { process },
-                    1 => Step::Reconnect { process },
-                    2 => Step::Work { process, records: dice.random_range(1..7) },
-                    _ => Step::Refill,
-                },
+                Some(Kind::Refills) => Step::Refill { cut_off: dice.random_bool(0.5).then_some(process) },
             },
         }
     }

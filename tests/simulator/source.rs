@@ -93,6 +93,8 @@ pub struct Entry {
 #[derive(Debug, Clone, Default)]
 pub struct History {
     pub states: Vec<(usize, Seen)>,
+    /// What each of them is stamped with.
+    pub timestamps: Vec<i64>,
     /// As last stored by an undisturbed run that wrote record by record.
     pub stored: Option<StoredRow>,
     /// After every record, those among them that are refused at first.
@@ -136,7 +138,8 @@ impl Source {
             Table::Plain => IDS,
             Table::Moving => IDS + IDS * USERS,
         };
-        let history = History { states: vec![(0, None)], stored: Some(StoredRow::NONE), whole: None };
+        let history =
+            History { states: vec![(0, None)], timestamps: vec![i64::MIN], stored: Some(StoredRow::NONE), whole: None };
         Source {
             table,
             topic: TOPIC.into(),
@@ -290,6 +293,7 @@ impl Source {
                 let before = history.states.last().and_then(|(_, seen)| *seen);
                 history.states.push((index, state(before)));
                 let timestamp = version + i64::from(kind != StatementKind::Delete);
+                history.timestamps.push(timestamp);
                 history
                     .stored
                     .iter_mut()
