@@ -30,7 +30,7 @@ fn every_planted_defect_is_found() {
     // What readers see and what is committed comes first; the write times are looked at for what only they show.
     let (rows, write_times) = (Bench::new(false), Bench::new(true));
     let mut missed = Vec::new();
-    println!("{:<20} {:>9}  {:<18} {}", "defect", "schedules", "broken", "steps when shrunk");
+    println!("{:<20} {:>9}  {:<18} steps when shrunk", "defect", "schedules", "broken");
     for mutation in Mutation::ALL {
         match found(&rows, mutation).or_else(|| found(&write_times, mutation)) {
             Some((schedules, promise, steps)) => {

@@ -215,8 +215,9 @@ impl Source {
         let mut from = self.streamed.len().saturating_sub(events);
         // A tombstone has the place of its delete, and is not sent again without it.
         from += usize::from(matches!(self.streamed.get(from), Some(Streamed { event: Event::Tombstone { .. }, .. })));
-        for streamed in self.streamed[from..].to_vec() {
-            self.again = true;
+        let again: Vec<Streamed> = self.streamed[from..].into();
+        self.again |= !again.is_empty();
+        for streamed in again {
             let place = Some((streamed.position, streamed.ts_us));
             self.append(streamed.event, place, Stamp::Now, streamed.poison, self.guarded);
         }
