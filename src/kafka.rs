@@ -8,6 +8,7 @@ pub mod partition;
 pub mod saved;
 pub mod topic_id;
 mod topic_watch;
+mod verdict;
 mod start;
 pub mod describe;
 pub mod sample;

@@ -14,10 +14,10 @@ use crate::kafka::partition::plain_offset;
 use crate::kafka::rebalance::{Context, commit};
 use crate::kafka::start::{self, Unready};
 use crate::kafka::topic_watch::TopicWatch;
-use crate::kafka::{ConsumerSettings, group_client};
+use crate::kafka::{ConsumerSettings, group_client, verdict};
 use crate::pipeline::{Pipeline, State};
 use crate::retry::Backoff;
-use crate::sink::Sink;
+use crate::sink::{Failure, Sink};
 
 /// How the consumer ended, when it was not told by an error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,6 +44,8 @@ pub enum PollError {
     OffsetGone,
     #[error("the Kafka client has failed for good: {0}")]
     Fatal(KafkaError),
+    #[error("Kafka: {0}")]
+    Stopped(String),
 }
 
 const COMMIT_INTERVAL: Duration = Duration::from_millis(500);
@@ -185,10 +187,17 @@ impl<S: Sink> Poll<'_, S> {
     fn error(&mut self, error: KafkaError) -> Result<(), PollError> {
         match error {
             KafkaError::PartitionEOF(_) => {}
-            KafkaError::MessageConsumption(RDKafkaErrorCode::AutoOffsetReset) => return Err(PollError::OffsetGone),
+            KafkaError::MessageConsumption(
+                RDKafkaErrorCode::AutoOffsetReset
+                | RDKafkaErrorCode::OffsetOutOfRange
+                | RDKafkaErrorCode::LogTruncation,
+            ) => return Err(PollError::OffsetGone),
             KafkaError::MessageConsumptionFatal(_) => return Err(PollError::Fatal(error)),
-            // Everything else passes, and the client goes on by itself.
-            other => self.consumer.context().is_away(other.to_string()),
+            other => match verdict::polled(&other) {
+                // The client goes on by itself.
+                Failure::Retry(what) => self.consumer.context().is_away(what),
+                Failure::Stop(why) => return Err(PollError::Stopped(why)),
+            },
         }
         Ok(())
     }

@@ -85,17 +85,11 @@ fn number(name: &str, default: u64) -> u64 {
     }
 }
 
-#[test]
-fn no_schedule_breaks_a_promise() {
-    Bench::new(true).pass(0..SCHEDULES);
-}
-
-/// `SIMULATOR_SCHEDULES=10000000 cargo test --release --test simulator -- --ignored --nocapture`, from the seed
+/// `SIMULATOR_SCHEDULES=10000000 cargo test --release --test simulator -- --nocapture` plays more of them, from the seed
 /// `SIMULATOR_SEED` on.
 #[test]
-#[ignore = "minutes to hours: for a release build"]
-fn many_schedules_break_no_promise() {
-    let (seed, count) = (number("SIMULATOR_SEED", 0), number("SIMULATOR_SCHEDULES", 1_000_000));
+fn no_schedule_breaks_a_promise() {
+    let (seed, count) = (number("SIMULATOR_SEED", 0), number("SIMULATOR_SCHEDULES", SCHEDULES));
     let begun = Instant::now();
     Bench::new(true).pass(seed..seed + count);
     let seconds = begun.elapsed().as_secs_f64();

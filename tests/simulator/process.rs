@@ -185,8 +185,7 @@ impl Worker {
         let held = Arc::new(Held::default());
         let partition = TopicPartition { topic: TOPIC.into(), partition: 0 };
         let (held_too, topic_id) = (held.clone(), None);
-        let given =
-            Assignment { partition, start_offset, chain, topic_id, records, held: held_too, progress, revoked };
+        let given = Assignment { partition, start_offset, chain, topic_id, records, held: held_too, progress, revoked };
         let running: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(pipeline.clone().run(given));
         Worker { running: Some(running), chunks, held, progress: seen, revoke, outlived: false }
     }
