@@ -217,7 +217,12 @@ impl Cluster {
         };
         let refused: Vec<usize> = (0..batch.records.len()).filter(refuses).collect();
         let mut groups: Vec<(usize, Vec<Statement>)> = Vec::new();
-        for write in batch.writes.iter().filter(|write| !refused.contains(&write.record)) {
+        let slots = batch.writes.iter().filter(|write| refused.contains(&write.record));
+        let slots: Vec<(usize, usize)> = slots.map(|write| (slot(routes, write), write.record)).collect();
+        // What is behind a refused row of the same key is not sent.
+        let is_behind =
+            |write: &Write| slots.iter().any(|(at, record)| *at == slot(routes, write) && *record <= write.record);
+        for write in batch.writes.iter().filter(|write| !is_behind(write)) {
             for (partition, statement) in statements(routes, write) {
                 match groups.iter_mut().find(|(known, _)| *known == partition) {
                     Some((_, statements)) => statements.push(statement),
