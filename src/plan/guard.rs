@@ -42,7 +42,8 @@ pub fn settle(routes: &Routes, batch: &mut Batch, asked: &[usize], stored: Vec<O
         }
         // What the target will keep of the row once this write is in it.
         *stored = match (write.kind, write.standing.position) {
-            (WriteKind::Delete, None) => None,
+            // A tombstone apart from its delete leaves no position, and does not take away that of the delete.
+            (WriteKind::Delete, None) => *stored,
             (_, position) => Some(Stored { position: position.unwrap_or(Position::ZERO), version }),
         };
         true

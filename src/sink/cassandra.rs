@@ -327,11 +327,6 @@ impl Cassandra {
         self.expect_statements(rows, group).await?;
         let mut refused = Vec::new();
         for at in group {
-            // What is behind a refused row of the same key waits for the batch to be planned again: that row may have
-            // been the reason to drop an earlier one, without which this one is not whole.
-            if refused.iter().any(|refused| is_same_row(batch, &rows[*refused], &rows[*at])) {
-                continue;
-            }
             if let Err(error) = self.send(rows, std::slice::from_ref(at), halt).await {
                 match verdict::execution(&error) {
                     judged if judged.verdict == Verdict::Reject => refused.push(*at),
@@ -400,11 +395,6 @@ impl Cassandra {
         };
         session.execute_unpaged(rows[*at].statement(), &rows[*at]).await
     }
-}
-
-fn is_same_row(batch: &Batch, one: &BoundRow<'_>, other: &BoundRow<'_>) -> bool {
-    let value = |row: &BoundRow<'_>, at: usize| &batch.writes[row.write].values[at];
-    one.route == other.route && one.prepared.route.key.iter().all(|at| value(one, *at) == value(other, *at))
 }
 
 /// What a write is by now: an insert that lives so many seconds, or a delete at its record's own version when its row

@@ -55,24 +55,6 @@ async fn a_row_that_only_the_server_can_judge_is_rejected_alone() {
 }
 
 #[tokio::test]
-async fn what_is_behind_a_refused_row_of_the_same_key_is_not_sent() {
-    let live = Live::new(&["docs (id bigint PRIMARY KEY, a text, b text)"]).await;
-    ddl(&live.cluster, &format!("CREATE INDEX ON {}.docs (a) USING 'legacy_local_table'", live.keyspace)).await;
-    let long = text(&"größer".repeat(10_000));
-    let refused = live.row("docs", WriteKind::Upsert, 11, &[("id", Value::Int(7)), ("a", long)]);
-    let behind = live.row("docs", WriteKind::Upsert, 13, &[("id", Value::Int(7)), ("b", text("behind"))]);
-    let beside = live.row("docs", WriteKind::Upsert, 15, &[("id", Value::Int(8)), ("b", text("beside"))]);
-    let Outcome::Rejected(rejected) = live.write(vec![refused, behind.clone(), beside]).await else {
-        panic!("it was not rejected")
-    };
-    assert_eq!(rejected.iter().map(|rejected| rejected.record).collect::<Vec<_>>(), [0]);
-    assert_eq!(live.scan("docs").await.len(), 1, "a row was written behind a refused one that it may stand on");
-    assert_eq!(live.write(vec![behind]).await, Outcome::Durable);
-    assert_eq!(live.scan("docs").await.len(), 2);
-    live.drop().await;
-}
-
-#[tokio::test]
 async fn a_missing_table_or_column_stops_with_its_name() {
     let live =
         Live::new(&["docs (id bigint PRIMARY KEY, a text, b text)", "gone (id bigint PRIMARY KEY, a text)"]).await;

@@ -219,7 +219,7 @@ impl Cluster {
         let mut groups: Vec<(usize, Vec<Statement>)> = Vec::new();
         let slots = batch.writes.iter().filter(|write| refused.contains(&write.record));
         let slots: Vec<(usize, usize)> = slots.map(|write| (slot(routes, write), write.record)).collect();
-        // What is behind a refused row of the same key is not sent.
+        // What is behind a refused row of the same key is taken not to arrive: docs/guarantees.md says what may be seen.
         let is_behind =
             |write: &Write| slots.iter().any(|(at, record)| *at == slot(routes, write) && *record <= write.record);
         for write in batch.writes.iter().filter(|write| !is_behind(write)) {

@@ -272,3 +272,18 @@ fn a_guard_that_cannot_be_is_refused_with_its_mend() {
     let told = Routes::resolve(&shared, &tables()).expect_err("it is shared").join("\n");
     assert!(told.contains("\"docs_deletes\" is a table of route docs → docs too"), "{told}");
 }
+
+#[test]
+fn a_tombstone_apart_from_its_delete_does_not_take_away_what_is_kept_of_it() {
+    let routes = Arc::new(Routes::resolve(&[guarded("docs")], &tables()).expect("the route fits"));
+    let mut guard = Guard::NEW;
+    // The delete at 50 was committed, and its tombstone begins the next assignment.
+    batch(&routes, &mut guard, &["50 d 1 "]);
+    let mut guard =
+        crate::version::Chain::load(&crate::version::Chain::START.guarded(guard).save()).expect("our own").guard();
+    let mut batch = batch(&routes, &mut guard, &["0 t 1 ", "20 c 1 ,\"a\":1,\"b\":1"]);
+    let position = Position { commit_lsn: 1, lsn: 50, tx_id: 0 };
+    let asked = asked(&routes, &batch);
+    assert_eq!(settle(&routes, &mut batch, &asked, vec![Some(Stored { position, version: 90 })]), 1);
+    assert_eq!(batch.writes.len(), 1, "the tombstone alone");
+}
