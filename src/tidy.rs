@@ -27,7 +27,7 @@ const MAY_SEE: [(&str, &[&str]); 20] = [
     ("sink::cassandra", &["record", "row", "change", "plan", "retry", "sink"]),
     ("sink::postgres", &["record", "row", "change", "plan", "retry", "sink"]),
     ("kafka", &["record", "version", "ownership", "retry", "sink", "pipeline"]),
-    ("verify", &["row", "change", "format", "plan", "retry", "sink", "sink::cassandra", "sink::postgres"]),
+    ("verify", &["record", "row", "change", "format", "plan", "retry", "sink", "sink::cassandra", "sink::postgres"]),
     ("shop", &[]),
     (
         "ops",

@@ -2,7 +2,8 @@
 //!
 //! Two directions for each table: every source row is looked for in the target, and every target row's source row in
 //! the source. What looks wrong is looked at again (`settle`), so that a pipeline which is a moment behind is no
-//! difference. Reads only; dropping it at any await is harmless. It sees both clients and is seen by the binary.
+//! difference. It reads only, `sweep` apart; dropping it at any await is harmless. It sees both clients and is seen by the
+//! binary.
 //!
 //! What it shares with a run, and so cannot see a fault of: the resolved routes, `plan::convert`, `plan::filter`, and the
 //! reading of those JSON values that have but one form (`sink::postgres::forms`). It has nothing of the log: no version,
@@ -11,6 +12,7 @@
 pub mod mapping;
 pub mod report;
 pub mod sample;
+pub mod sweep;
 mod pace;
 mod settle;
 
@@ -59,6 +61,10 @@ pub struct Verify {
     pub tables: Vec<Table>,
     /// Not all rows, but a part of them.
     pub sample: Option<Sample>,
+    /// Only rows that are extra are looked for: the source is not gone through.
+    pub target_only: bool,
+    /// So many keys of each kind of difference are kept for whoever mends them, beside those that are shown.
+    pub keys_max: usize,
     pub rows_per_second_max: Option<NonZeroU32>,
     /// Is told how far it is, page by page.
     pub progress: Box<dyn Fn(&Progress<'_>) + Send + Sync>,
@@ -147,7 +153,9 @@ impl<'a> Look<'a> {
     }
 
     async fn run(mut self) -> Result<TableReport, Failure> {
-        self.look_from_source().await?;
+        if !self.verify.target_only {
+            self.look_from_source().await?;
+        }
         self.look_from_target().await?;
         self.report.conclude(self.mapping);
         Ok(self.report)
@@ -164,7 +172,7 @@ impl<'a> Look<'a> {
             let rows = source.rows_after(table, after.as_deref(), rows_max, share).await?;
             let Some(last) = rows.last() else { break };
             after = Some(last.key.clone());
-            let rows: Vec<SourceRow> = rows.into_iter().map(|row| self.decoded(row)).collect();
+            let rows: Vec<SourceRow> = rows.into_iter().map(|row| decoded(self.mapping, &self.forms, row)).collect();
             let was_last = rows.len() < rows_max;
             rows_max = self.page_rows(next_page_rows(&rows));
             self.compare_page(rows).await?;
@@ -287,6 +295,8 @@ impl<'a> Look<'a> {
                 Judged::Unknown => self.report.counts.unknown += 1,
                 Judged::Moved(candidate) => moved.push(candidate),
                 Judged::Differs(kind) => {
+                    let source_key = source.map_or(&[][..], |row| row.key.as_slice());
+                    self.report.keys.keep(kind, &key, source_key, self.verify.keys_max);
                     let source = source.map(|row| row.values.as_slice());
                     self.report.add(self.mapping, kind, &key, source, target.as_deref());
                 }
@@ -309,17 +319,7 @@ impl<'a> Look<'a> {
         }
         let keys: Vec<Vec<String>> = keys.into_iter().cloned().collect();
         let rows = self.verify.source.rows_with(&self.mapping.source, &keys).await?;
-        Ok(rows.into_iter().map(|row| self.decoded(row)).collect())
-    }
-
-    /// The values of a row. What the decoder of records refuses stands there as it is written, which no target has.
-    fn decoded(&self, row: Read) -> SourceRow {
-        let columns = row.columns.into_iter().zip(&self.mapping.source.columns).zip(&self.forms);
-        let values = columns.map(|((json, (name, _)), form)| match json {
-            None => Value::Null,
-            Some(json) => format::value(name, form, &json).unwrap_or_else(|_| Value::Text(json.into())),
-        });
-        SourceRow { key: row.key, values: values.collect() }
+        Ok(rows.into_iter().map(|row| decoded(self.mapping, &self.forms, row)).collect())
     }
 
     fn tell(&self) {
@@ -330,6 +330,16 @@ impl<'a> Look<'a> {
             differences: self.report.counts.differences(),
         });
     }
+}
+
+/// The values of a row. What the decoder of records refuses stands there as it is written, which no target has.
+fn decoded(mapping: &Mapping, forms: &[Wire], row: Read) -> SourceRow {
+    let columns = row.columns.into_iter().zip(&mapping.source.columns).zip(forms);
+    let values = columns.map(|((json, (name, _)), form)| match json {
+        None => Value::Null,
+        Some(json) => format::value(name, form, &json).unwrap_or_else(|_| Value::Text(json.into())),
+    });
+    SourceRow { key: row.key, values: values.collect() }
 }
 
 /// How many rows like these fit a page.

@@ -17,6 +17,7 @@ pub mod expiry;
 mod in_flight;
 pub mod checkpoint;
 pub mod read;
+pub mod written;
 pub mod gc_grace;
 pub mod describe;
 pub mod ddl;

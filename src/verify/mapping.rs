@@ -15,7 +15,7 @@ use crate::plan::route::{Route, Topic};
 use crate::plan::source::SourceFacts;
 use crate::plan::ttl::{Ttl, end_of};
 use crate::row::wire::Wire;
-use crate::row::{Kind, Row, Value};
+use crate::row::{Field, Kind, Row, Shape, Value};
 use crate::sink::postgres::source::{SourceKey, SourceTable};
 use crate::verify::mapping::key::{KeyColumn, Match, key_text, matched};
 use crate::verify::mapping::same::same_of;
@@ -162,6 +162,16 @@ impl Mapping {
     /// What a target key says of the source row's key: equal for the two keys that speak of one source row.
     pub fn owner_of(&self, target_key: &[Value]) -> Vec<Value> {
         self.source_key.iter().map(|key| target_key[key.in_target_key].clone()).collect()
+    }
+
+    /// The same of a record's key: a row of this shape that has its key columns.
+    pub fn owner_of_record(&self, shape: &Shape, key: &[Value]) -> Vec<Value> {
+        let value = |(name, wire): &(String, Wire)| {
+            let read_so = |field: &Field| field.name == *name && field.wire.as_ref() == Some(wire);
+            let at = shape.fields.iter().position(read_so);
+            at.and_then(|at| key.get(at)).cloned().unwrap_or(Value::Absent)
+        };
+        self.owner_of(&self.target_key(&self.source.columns.iter().map(value).collect::<Row>()))
     }
 
     /// The key to find the source row by that a target key speaks of; `None` when no row of the source can have it.

@@ -4,7 +4,7 @@ use std::fmt;
 
 use chrono::{DateTime, NaiveDate, SecondsFormat};
 
-use crate::row::Value;
+use crate::row::{Row, Value};
 use crate::verify::mapping::{MappedColumn, Mapping};
 
 /// Differences that are printed with their rows, for each table; the others are counted.
@@ -29,10 +29,21 @@ pub struct TableReport {
     pub counts: Counts,
     /// At most [`DIFFERENCES_SHOWN_MAX`].
     pub first: Vec<Difference>,
+    /// Where they differ, for whoever mends it.
+    pub keys: Keys,
     /// What is not compared, and why: lines for people.
     pub notes: Vec<String>,
     /// There were too many differences to go on: the counts are those of a part of the rows.
     pub cut_short: bool,
+}
+
+/// The keys of rows that differ, as many as were asked for.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Keys {
+    /// Keys of the source, as it finds rows by: of rows that are different or missing in the target.
+    pub of_source: Vec<Vec<String>>,
+    /// Keys of the target, of rows that are extra.
+    pub of_extra: Vec<Row>,
 }
 
 /// Rows by what became of them. `equal`, `different`, `missing` and `unsettled` are source rows, `extra` target rows.
@@ -90,6 +101,7 @@ impl TableReport {
             source: mapping.source.name.clone(),
             counts: Counts::default(),
             first: Vec::new(),
+            keys: Keys::default(),
             notes: Vec::new(),
             cut_short: false,
         }
@@ -126,6 +138,19 @@ impl TableReport {
         }
         if self.first.len() < DIFFERENCES_SHOWN_MAX {
             self.first.push(Difference::new(mapping, kind, key, source, target));
+        }
+    }
+}
+
+impl Keys {
+    /// Keeps a key of a difference, where there are fewer of its kind.
+    pub fn keep(&mut self, kind: DifferenceKind, target: &[Value], source: &[String], keys_max: usize) {
+        match kind {
+            DifferenceKind::Extra if self.of_extra.len() < keys_max => self.of_extra.push(target.to_vec()),
+            DifferenceKind::Different | DifferenceKind::Missing if self.of_source.len() < keys_max => {
+                self.of_source.push(source.to_vec());
+            }
+            _ => {}
         }
     }
 }

@@ -44,5 +44,6 @@ mod ddl;
 mod seek;
 mod identity;
 mod backfill;
+mod sweep;
 mod guard;
 mod guard_kills;

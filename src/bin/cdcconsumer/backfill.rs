@@ -251,9 +251,15 @@ async fn wait(config: &Config, consumer: &Consumer, request: &Request, follow: F
         }
     }
     println!("the snapshot is completed; waiting for group {} to apply it", consumer.group_id);
+    until_applied(config, consumer, &request.topic).await;
+    Ok(())
+}
+
+/// Waits until the group has applied what a topic holds at the first look.
+pub async fn until_applied(config: &Config, consumer: &Consumer, topic: &str) {
     let mut ends: Option<Vec<i64>> = None;
     loop {
-        if let Ok(described) = described(config, consumer, vec![request.topic.clone()]).await
+        if let Ok(described) = described(config, consumer, vec![topic.into()]).await
             && let Some(topic) = described.topics.first()
         {
             let ends = ends.get_or_insert_with(|| {
@@ -269,7 +275,7 @@ async fn wait(config: &Config, consumer: &Consumer, request: &Request, follow: F
                 .filter(|(_, _, stands, end)| stands < end)
                 .collect();
             if left.is_empty() || holds_nothing(config, consumer, left).await {
-                return Ok(());
+                return;
             }
         }
         tokio::time::sleep(LOOK_INTERVAL).await;
@@ -296,7 +302,7 @@ async fn holds_nothing(config: &Config, consumer: &Consumer, left: Vec<Place>) -
     matches!(tokio::task::spawn_blocking(read).await, Ok(Some(true)))
 }
 
-async fn described(config: &Config, consumer: &Consumer, topics: Vec<String>) -> Result<Described, Failure> {
+pub async fn described(config: &Config, consumer: &Consumer, topics: Vec<String>) -> Result<Described, Failure> {
     let asked = Asked {
         access: config.kafka.access(),
         group_id: consumer.group_id.clone(),

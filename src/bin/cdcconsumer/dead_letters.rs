@@ -1,7 +1,7 @@
 //! `cdcconsumer dead-letters`: what was refused and why, and the way back in.
 
-mod letter;
-mod mask;
+pub mod letter;
+pub mod mask;
 mod selection;
 mod reading;
 mod progress;

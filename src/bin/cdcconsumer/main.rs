@@ -6,6 +6,7 @@ mod ddl;
 mod dead_letters;
 mod topics;
 mod seek;
+mod sweep;
 mod verify;
 
 use std::path::PathBuf;
@@ -40,6 +41,7 @@ use tokio::sync::watch;
   cdcconsumer ddl | cqlsh                    create the keyspace and the tables of the routes
   cdcconsumer seek --to-beginning            read everything again, for a table that was added later
   cdcconsumer verify --within 2m             compare source and target row by row
+  cdcconsumer sweep orders --apply           delete rows that the source no longer has
   cdcconsumer dead-letters list --since 2h   what was refused, and why
   cdcconsumer --set sink.cassandra.keyspace=test"
 )]
@@ -67,6 +69,7 @@ enum Command {
     Check(check::Flags),
     Ddl(ddl::Flags),
     Seek(seek::Flags),
+    Sweep(sweep::Flags),
     Verify(verify::Flags),
     DeadLetters(dead_letters::Flags),
 }
@@ -104,6 +107,7 @@ async fn run(flags: Flags) -> anyhow::Result<Exit> {
         Some(Command::Ddl(asked)) => ddl::run(&config, asked, shutdown).await.map(Ok),
         Some(Command::Backfill(asked)) => backfill::run(&config, asked, shutdown).await.map(Ok),
         Some(Command::Seek(asked)) => seek::run(&config, asked, shutdown).await.map(Ok),
+        Some(Command::Sweep(asked)) => sweep::run(&config, asked, shutdown).await.map(Ok),
         Some(Command::Verify(asked)) => verify::run(&config, asked, shutdown).await.map(Ok),
         Some(Command::DeadLetters(asked)) => dead_letters::run(&config, asked, shutdown).await.map(Ok),
     };

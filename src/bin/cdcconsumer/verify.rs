@@ -1,6 +1,6 @@
 //! `cdcconsumer verify`: source and target compared row by row.
 
-mod told;
+pub mod told;
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -10,6 +10,7 @@ use std::time::Duration;
 use clap::Args;
 use rowferry::ops::config::{self, Config};
 use rowferry::ops::service::{Exit, until_there};
+use rowferry::plan::route::Routes;
 use rowferry::sink::Failure;
 use rowferry::sink::cassandra::cluster::{Cluster, Settings};
 use rowferry::sink::postgres::{self, Postgres};
@@ -67,7 +68,7 @@ pub struct Flags {
 }
 
 /// Reads `90s`, `2m` or `1h`.
-fn duration(text: &str) -> Result<Duration, String> {
+pub fn duration(text: &str) -> Result<Duration, String> {
     let seconds = |number: &str, unit: u64| number.parse::<u32>().ok().map(|number| u64::from(number) * unit);
     let read = match text.char_indices().last() {
         Some((at, 's')) => seconds(&text[..at], 1),
@@ -107,7 +108,7 @@ pub async fn run(config: &Config, asked: &Flags, mut shutdown: watch::Receiver<b
             return Err(Exit::Failed);
         }
     };
-    let (source, tables, mut rows_about) = prepared;
+    let Prepared { source, tables, mut rows_about, .. } = prepared;
     if let Some(sample) = &sample {
         rows_about.values_mut().for_each(|rows| *rows = sample.rows_of(*rows) as u64);
     }
@@ -116,7 +117,8 @@ pub async fn run(config: &Config, asked: &Flags, mut shutdown: watch::Receiver<b
         let told = told.clone();
         Box::new(move |progress: &Progress<'_>| told.tell(progress))
     };
-    let verify = Verify { source, tables, sample, rows_per_second_max: asked.rows_per_second_max, progress };
+    let rows_per_second_max = asked.rows_per_second_max;
+    let verify = Verify { source, tables, sample, target_only: false, keys_max: 0, rows_per_second_max, progress };
     let compared = tokio::select! {
         compared = verify.run(asked.within) => compared,
         _ = shutdown.wait_for(|asked| *asked) => {
@@ -139,14 +141,14 @@ pub async fn run(config: &Config, asked: &Flags, mut shutdown: watch::Receiver<b
     }
 }
 
-/// A route that verify was asked for, and the table its records come from.
-struct Chosen {
-    route: config::routes::Route,
-    source_table: String,
+/// A route that was asked for, and the table its records come from.
+pub struct Chosen {
+    pub route: config::routes::Route,
+    pub source_table: String,
 }
 
 /// The routes into the named tables, or all of them.
-fn chosen(routes: &[config::routes::Route], tables: &[String]) -> Result<Vec<Chosen>, Exit> {
+pub fn chosen(routes: &[config::routes::Route], tables: &[String]) -> Result<Vec<Chosen>, Exit> {
     let known: Vec<&str> = routes.iter().map(|route| route.table.as_str()).collect();
     if let Some(unknown) = tables.iter().find(|table| !known.contains(&table.as_str())) {
         return Err(refused(&format!("no route leads to a table \"{unknown}\"; routed are {}", known.join(", "))));
@@ -158,13 +160,13 @@ fn chosen(routes: &[config::routes::Route], tables: &[String]) -> Result<Vec<Cho
         match &route.source_table {
             Some(name) => chosen.push(Chosen { route: route.clone(), source_table: name.clone() }),
             None => problems.push(format!(
-                "{place}: verify has to know the table that the topic's records come from: add \
+                "{place}: verify and sweep have to know the table that the topic's records come from: add \
                  source_table = \"schema.table\" to this route"
             )),
         }
         if known.iter().filter(|table| **table == route.table).count() > 1 {
             problems.push(format!(
-                "{place}: several routes lead to this table, and verify cannot tell whose a row is: leave it out with \
+                "{place}: several routes lead to this table, and nobody can tell whose a row is: leave it out with \
                  --table"
             ));
         }
@@ -172,11 +174,19 @@ fn chosen(routes: &[config::routes::Route], tables: &[String]) -> Result<Vec<Cho
     if problems.is_empty() { Ok(chosen) } else { Err(refused(&problems.join("\n  "))) }
 }
 
-/// The source, the tables to compare, and how many rows the source about has of them.
-type Prepared = (Postgres, Vec<Table>, BTreeMap<String, u64>);
+/// Both sides, connected, and the tables to compare.
+pub struct Prepared {
+    pub source: Postgres,
+    pub cluster: Cluster,
+    /// In the order of what was asked for, as the tables are.
+    pub routes: Routes,
+    pub tables: Vec<Table>,
+    /// How many rows the source about has of them.
+    pub rows_about: BTreeMap<String, u64>,
+}
 
 /// Connects to both sides and maps each route, or says what speaks against it.
-async fn prepare(
+pub async fn prepare(
     config: &Config,
     source: &config::Postgres,
     settings: &Settings,
@@ -188,7 +198,6 @@ async fn prepare(
     let routes = resolve(&with_source(config, &written).await?, &cluster).await?;
     let mut problems = Vec::new();
     let (mut tables, mut rows_about) = (Vec::new(), BTreeMap::new());
-    // Resolved routes stand in the order of what was asked for.
     for (route, Chosen { source_table: name, .. }) in routes.routes.iter().zip(chosen) {
         let mapped = match (source.source_facts(name).await?, routes.topic(&route.topic)) {
             (Some(facts), Some(topic)) => Mapping::new(route, topic, &facts, &source.type_names(name).await?),
@@ -205,8 +214,11 @@ async fn prepare(
             Err(more) => problems.extend(more),
         }
     }
-    if problems.is_empty() { Ok((source, tables, rows_about)) } else { Err(Failure::Stop(problems.join("\n  "))) }
+    if !problems.is_empty() {
+        return Err(Failure::Stop(problems.join("\n  ")));
+    }
+    Ok(Prepared { source, cluster, routes, tables, rows_about })
 }
 
 /// How long verify waits for servers that are not there, when `--within` does not give them longer.
-const VERIFY_CONNECT_PATIENCE: Duration = Duration::from_secs(30);
+pub const VERIFY_CONNECT_PATIENCE: Duration = Duration::from_secs(30);

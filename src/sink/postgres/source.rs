@@ -78,6 +78,23 @@ impl Postgres {
         Ok(columns.into_iter().map(|column| (column.name, column.type_name)).collect())
     }
 
+    /// Why a row of this table that is not found need not be gone; `None` where it is.
+    pub async fn hides_rows(&self, table: &str) -> Result<Option<String>, Failure> {
+        let mut connection = self.connections.lease().await?;
+        let text = "SELECT pg_is_in_recovery(), coalesce(row_security_active(to_regclass($1)), false)";
+        let row = connection.fetch_one(sqlx::query(text).bind(quote_table(table))).await.map_err(Fault::from)?;
+        connection.give_back();
+        let is_standby: bool = row.try_get(0).map_err(Fault::from)?;
+        let is_filtered: bool = row.try_get(1).map_err(Fault::from)?;
+        Ok(match (is_standby, is_filtered) {
+            (true, _) => Some("it is a standby, which may not have the newest rows yet: name the primary".into()),
+            (_, true) => Some(format!(
+                "row security hides rows of \"{table}\" from its user: give it a user with BYPASSRLS, or the owner"
+            )),
+            _ => None,
+        })
+    }
+
     /// How many rows the planner takes a table to have; `None` before it was analysed.
     pub async fn rows_about(&self, table: &str) -> Result<Option<u64>, Failure> {
         let mut connection = self.connections.lease().await?;
