@@ -6,4 +6,5 @@ pub mod shutdown;
 pub mod service;
 pub mod check;
 pub mod backfill;
+pub mod repair;
 pub mod reselect;

@@ -6,17 +6,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::stack::{BROKERS, Scenario};
 
 /// Rows that were there before the connector, which takes no snapshot by itself.
-async fn rows_without_a_snapshot(scenario: &Scenario) {
+pub async fn rows_without_a_snapshot(scenario: &Scenario, orders: u32) {
     scenario
-        .sql(
+        .sql(&format!(
             "CREATE TABLE debezium_signal (id varchar(64) PRIMARY KEY, type varchar(32) NOT NULL, data varchar(2048));
              ALTER PUBLICATION cdc_pub ADD TABLE debezium_signal;
              GRANT SELECT, INSERT, UPDATE, DELETE ON debezium_signal TO debezium;
              INSERT INTO users SELECT md5('u' || n)::uuid, 'User ' || n, '1970-01-01', '2025-01-01Z', '2025-01-01Z'
                FROM generate_series(1, 50) n;
              INSERT INTO orders SELECT md5('o' || n)::uuid, 'PLACED', md5('u' || (1 + n % 50))::uuid, n, n / 100.0,
-                                       '2025-01-01Z', '2025-01-01Z' FROM generate_series(1, 5000) n",
-        )
+                                       '2025-01-01Z', '2025-01-01Z' FROM generate_series(1, {orders}) n",
+        ))
         .await;
     let (signals, notices) = (scenario.topic("signals"), scenario.topic("notifications"));
     // That of the signal table too, so that it is removed in the end.
@@ -45,7 +45,7 @@ async fn rows_without_a_snapshot(scenario: &Scenario) {
 
 async fn backfill_by(way: &str) {
     let scenario = Scenario::new(&format!("backfill_{way}")).await;
-    rows_without_a_snapshot(&scenario).await;
+    rows_without_a_snapshot(&scenario, 5000).await;
     let run = scenario.cdcconsumer().start();
     run.logs("assigned", 30).await;
     let done = AtomicBool::new(false);
@@ -117,7 +117,7 @@ async fn a_condition_chooses_rows_and_what_cannot_work_is_refused() {
         parts.iter().for_each(|part| assert!(run.log().contains(part), "{flags:?}: {}", run.log()));
     };
     refused(&["orders"], &["signal_data_collection", "signal_kafka_topic"]).await;
-    rows_without_a_snapshot(&scenario).await;
+    rows_without_a_snapshot(&scenario, 5000).await;
     refused(&["nothing"], &["no route leads to a table \"nothing\"", "orders_by_user"]).await;
     let url = format!("postgres://rowferry:rowferry@127.0.0.1:5432/{}", scenario.id);
     let flags = ["orders", "--through", "table", "--signal-url", &url];

@@ -45,5 +45,6 @@ mod seek;
 mod identity;
 mod backfill;
 mod sweep;
+mod repair;
 mod guard;
 mod guard_kills;

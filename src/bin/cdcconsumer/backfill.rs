@@ -55,6 +55,13 @@ pub struct Flags {
     signal_url: Option<String>,
 }
 
+impl Flags {
+    /// Asks for the rows of a table that meet a condition, and waits until they are applied.
+    pub fn of_condition(table: &str, condition: String, signal_url: Option<String>) -> Flags {
+        Flags { route: table.into(), condition: Some(condition), wait: true, through: None, signal_url }
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Through {
     Table,
@@ -71,7 +78,7 @@ const MARKERS_MAX: i64 = 10;
 const SAMPLE_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is asked for, and how.
-struct Request {
+pub struct Request {
     topic: String,
     table: String,
     id: String,
@@ -130,7 +137,7 @@ pub async fn run(config: &Config, flags: &Flags, shutdown: watch::Receiver<bool>
 }
 
 /// The route that is meant, its source table and the way of the signal; or what is missing.
-fn request(config: &Config, consumer: &Consumer, flags: &Flags) -> Result<Request, String> {
+pub fn request(config: &Config, consumer: &Consumer, flags: &Flags) -> Result<Request, String> {
     let name = &flags.route;
     let found: Vec<&Route> =
         consumer.routes.iter().filter(|route| route.table == *name || route.topic == *name).collect();

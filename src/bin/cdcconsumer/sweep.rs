@@ -22,6 +22,7 @@ use tokio::sync::watch;
 
 use crate::backfill::{described, until_applied};
 use crate::dead_letters::mask::{MASK, printable};
+use crate::sweep::letters::Letters;
 use crate::topics::of_topics;
 use crate::verify::told::Told;
 use crate::verify::{Prepared, VERIFY_CONNECT_PATIENCE, chosen, duration, prepare};
@@ -63,6 +64,9 @@ pub struct Flags {
     /// Look at most at so many keys of the target in a second.
     #[arg(long, value_name = "ROWS")]
     rows_per_second_max: Option<NonZeroU32>,
+    /// Sweeps rows with a newer dead letter, too: for letters that nobody is going to redrive.
+    #[arg(long)]
+    with_dead_letters: bool,
     /// Shows keys as they are. They may hold personal data.
     #[arg(long)]
     values: bool,
@@ -75,6 +79,7 @@ const ROWS_DEFAULT: NonZeroU32 = NonZeroU32::new(1_000).unwrap(); // It is not z
 pub struct How {
     pub apply: bool,
     pub rows_max: usize,
+    pub with_dead_letters: bool,
     pub values: bool,
 }
 
@@ -131,7 +136,8 @@ async fn look_and_sweep(
 ) -> Result<u64, Failure> {
     let Prepared { source, cluster, routes, tables, rows_about } = prepared;
     let cuts = ready(config, consumer, &source, &tables, &routes.routes, asked.within).await?;
-    let how = How { apply: asked.apply, rows_max: asked.rows_max.get() as usize, values: asked.values };
+    let Flags { apply, with_dead_letters, values, .. } = *asked;
+    let how = How { apply, rows_max: asked.rows_max.get() as usize, with_dead_letters, values };
     let told = Told::begin(rows_about);
     let progress = {
         let told = told.clone();
@@ -223,7 +229,10 @@ impl Found<'_> {
                 let route = &self.routes.routes[at];
                 let topic = self.routes.topic(&route.topic);
                 let topic = topic.ok_or_else(|| Failure::Stop(format!("route {}: it has no topic", route.name())))?;
-                let letters = letters::of(config, group_id, &table.mapping, topic, rows, shutdown).await?;
+                let letters = match how.with_dead_letters {
+                    true => Letters::default(),
+                    false => letters::of(config, group_id, &table.mapping, topic, rows, shutdown).await?,
+                };
                 if letters.unreadable > 0 {
                     tracing::warn!(
                         topic = topic.name,

@@ -1,5 +1,6 @@
 //! `cdcconsumer verify`: source and target compared row by row.
 
+mod repair;
 pub mod told;
 
 use std::collections::BTreeMap;
@@ -8,17 +9,19 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use clap::Args;
-use rowferry::ops::config::{self, Config};
+use rowferry::ops::config::{self, Config, Consumer};
 use rowferry::ops::service::{Exit, until_there};
 use rowferry::plan::route::Routes;
 use rowferry::sink::Failure;
 use rowferry::sink::cassandra::cluster::{Cluster, Settings};
 use rowferry::sink::postgres::{self, Postgres};
 use rowferry::verify::mapping::Mapping;
+use rowferry::verify::report::Report;
 use rowferry::verify::sample::Sample;
 use rowferry::verify::{Progress, Table, Verify};
 use tokio::sync::watch;
 
+use self::repair::Repair;
 use self::told::Told;
 use crate::topics::of_topics;
 use crate::{cassandra_settings, refused, resolve, sections, with_source};
@@ -26,7 +29,7 @@ use crate::{cassandra_settings, refused, resolve, sections, with_source};
 /// Compares Postgres with the Cassandra tables, row by row and in both directions.
 ///
 /// Reads [source.postgres], [sink.cassandra] and the cdcconsumer routes, each of which names its `source_table`;
-/// writes nothing, and may run beside a pipeline that works. Both sides are streamed, at most a few pages are held in
+/// writes nothing without --repair, and may run beside a pipeline that works. Both sides are streamed, at most a few pages are held in
 /// memory. What differs is looked at again after 1.5 s, and counts when the source row held still and the target
 /// still differs; a row that changes all the time is counted as unsettled.
 ///
@@ -36,6 +39,10 @@ use crate::{cassandra_settings, refused, resolve, sections, with_source};
 ///
 /// With --sample it looks at a part of the rows, another one each time: in the source by a hash of the key, in
 /// Cassandra by tokens. Each of these rows is compared whole.
+///
+/// With --repair, rows that differ or are missing are sent once more by the connector, asked for by their keys as
+/// `backfill` asks ([source.debezium], with notification_topic), and extra rows are deleted as `sweep --apply` does. A
+/// consumer has to run. Then it looks again, and that look decides how it ends.
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
@@ -46,6 +53,7 @@ Examples:
   cdcconsumer verify
   cdcconsumer verify --within 2m             give a pipeline that is behind the time to catch up
   cdcconsumer verify --table orders --table orders_by_user
+  cdcconsumer verify --repair --table orders
   cdcconsumer verify --sample 1% --rows-per-second-max 500
                                              a look at large tables that others need, too"
 )]
@@ -65,6 +73,12 @@ pub struct Flags {
     /// Read at most so many rows in a second: those of the source, and then the keys of the target.
     #[arg(long, value_name = "ROWS")]
     rows_per_second_max: Option<NonZeroU32>,
+    /// Has what differs sent once more, deletes what is extra, and looks again.
+    #[arg(long)]
+    repair: bool,
+    /// As that of `backfill`.
+    #[arg(long, value_name = "URL", env = "CDCCONSUMER_SIGNAL_URL", hide_env_values = true)]
+    signal_url: Option<String>,
 }
 
 /// Reads `90s`, `2m` or `1h`.
@@ -80,7 +94,7 @@ pub fn duration(text: &str) -> Result<Duration, String> {
 }
 
 /// Compares the routed tables with their source, and prints what it found.
-pub async fn run(config: &Config, asked: &Flags, mut shutdown: watch::Receiver<bool>) -> Result<Exit, Exit> {
+pub async fn run(config: &Config, asked: &Flags, shutdown: watch::Receiver<bool>) -> Result<Exit, Exit> {
     let (consumer, target) = sections(config)?;
     let Some(source) = &config.source.postgres else {
         return Err(refused("verify compares with the source: add [source.postgres] with its `url`"));
@@ -92,7 +106,11 @@ pub async fn run(config: &Config, asked: &Flags, mut shutdown: watch::Receiver<b
         tracing::error!("Kafka did not say its topics within {} s: giving up", patience.as_secs());
         return Err(Exit::Failed);
     };
-    let chosen = chosen(&consumer?.routes, &asked.tables)?;
+    let consumer = &consumer?;
+    let chosen = chosen(&consumer.routes, &asked.tables)?;
+    if asked.repair {
+        Repair::check(config, consumer, &chosen)?;
+    }
     let sample = asked.sample.map(|sample| sample.with_seed(asked.sample_seed.unwrap_or_else(rand::random)));
     if let Some(sample) = &sample {
         tracing::info!("looking at a part of the rows: --sample-seed {} chooses it again", sample.seed);
@@ -108,7 +126,7 @@ pub async fn run(config: &Config, asked: &Flags, mut shutdown: watch::Receiver<b
             return Err(Exit::Failed);
         }
     };
-    let Prepared { source, tables, mut rows_about, .. } = prepared;
+    let Prepared { source, cluster, routes, tables, mut rows_about } = prepared;
     if let Some(sample) = &sample {
         rows_about.values_mut().for_each(|rows| *rows = sample.rows_of(*rows) as u64);
     }
@@ -117,28 +135,59 @@ pub async fn run(config: &Config, asked: &Flags, mut shutdown: watch::Receiver<b
         let told = told.clone();
         Box::new(move |progress: &Progress<'_>| told.tell(progress))
     };
-    let rows_per_second_max = asked.rows_per_second_max;
-    let verify = Verify { source, tables, sample, target_only: false, keys_max: 0, rows_per_second_max, progress };
-    let compared = tokio::select! {
-        compared = verify.run(asked.within) => compared,
-        _ = shutdown.wait_for(|asked| *asked) => {
+    let (rows_per_second_max, target_only) = (asked.rows_per_second_max, false);
+    let keys_max = if asked.repair { repair::ROWS_MAX } else { 0 };
+    let verify = Verify { source, tables, sample, target_only, keys_max, rows_per_second_max, progress };
+    let mut stop = shutdown.clone();
+    let comparing = compare(config, consumer, &verify, (cluster, routes), asked, &told, &shutdown);
+    tokio::select! {
+        ended = comparing => ended,
+        _ = stop.wait_for(|asked| *asked) => {
             told.end();
             tracing::warn!("stopped before everything was compared");
-            return Err(Exit::Failed);
-        }
-    };
-    told.end();
-    match compared {
-        Ok(report) => {
-            // Who closes standard output early still gets the exit code.
-            let _ = write!(std::io::stdout(), "{report}");
-            Ok(if report.is_equal() { Exit::Done } else { Exit::Failed })
-        }
-        Err(Failure::Retry(why) | Failure::Stop(why)) => {
-            tracing::error!("not everything was compared: {why}");
             Err(Exit::Failed)
         }
     }
+}
+
+/// Looks, and where it is asked to repairs what it found and looks again.
+async fn compare(
+    config: &Config,
+    consumer: &Consumer,
+    verify: &Verify,
+    (cluster, routes): (Cluster, Routes),
+    asked: &Flags,
+    told: &Told,
+    shutdown: &watch::Receiver<bool>,
+) -> Result<Exit, Exit> {
+    let failed = |failure: Failure| {
+        let (Failure::Retry(why) | Failure::Stop(why)) = failure;
+        tracing::error!("not everything was compared: {why}");
+        Exit::Failed
+    };
+    let mut repair = None;
+    if asked.repair {
+        let within = asked.within.max(VERIFY_CONNECT_PATIENCE);
+        let url = asked.signal_url.clone();
+        let ready = Repair::ready(config, consumer, verify, (cluster, routes), url, within).await;
+        repair = Some(ready.map_err(failed)?);
+    }
+    let mut report = look(verify, asked, told).await.map_err(failed)?;
+    if let Some(repair) = repair.filter(|_| !report.is_equal()) {
+        repair.run(verify, &report, shutdown).await?;
+        report = look(verify, asked, told).await.map_err(failed)?;
+    }
+    Ok(if report.is_equal() { Exit::Done } else { Exit::Failed })
+}
+
+/// One look, and its report on standard output.
+async fn look(verify: &Verify, asked: &Flags, told: &Told) -> Result<Report, Failure> {
+    let compared = verify.run(asked.within).await;
+    told.end();
+    let report = compared?;
+    // Who closes standard output early still gets the exit code.
+    let _ = write!(std::io::stdout(), "{report}");
+    Ok(report)
 }
 
 /// A route that was asked for, and the table its records come from.

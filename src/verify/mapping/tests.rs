@@ -182,3 +182,17 @@ fn an_hstore_as_text_is_compared_as_an_object() {
     let source = [Value::Int(7), Value::Int(1), text(r#"{"a":1}"#)];
     assert!(!mapping.is_equal(&source, &with(r#"{"a": 1}"#)));
 }
+
+#[test]
+fn a_record_and_a_target_row_of_one_source_row_have_one_owner() {
+    let mapping = mapping();
+    let field = |name: &str, wire| crate::row::Field { name: name.into(), wire: Some(wire), declared: true };
+    // The topic's fields stand in another order than the source's columns.
+    let fields = vec![field("total", Wire::Int64), field("id", Wire::Int32), field("user_id", Wire::Int64)];
+    let shape = Shape::new(crate::row::Format::Envelope, fields, vec![1]);
+    let owner = |key: &[Value]| mapping.owner_of_record(&shape, key);
+    let key = owner(&[Value::Absent, Value::Int(5), Value::Absent]);
+    assert_eq!(key, mapping.owner_of(&[Value::Int(1), Value::Int(5)]));
+    assert_eq!(key, mapping.owner_of(&[Value::Int(2), Value::Int(5)]), "under whatever user it stands");
+    assert_ne!(key, owner(&[Value::Absent, Value::Int(6), Value::Absent]));
+}

@@ -96,3 +96,16 @@ fn what_is_not_judged_is_said_behind_the_counts_and_is_no_difference() {
     assert!(report.is_equal());
     insta::assert_snapshot!(report.to_string().lines().last().unwrap_or_default(), @"orders_by_user  public.orders           5           0           0           0           0  3 missing rows are not judged: `ttl` counts from a record that is not known");
 }
+
+#[test]
+fn keys_are_kept_by_their_side_and_no_more_than_asked_for() {
+    let mut keys = Keys::default();
+    let (target, source) = ([Value::Int(7)], ["7".to_string()]);
+    for kind in [DifferenceKind::Extra, DifferenceKind::Different, DifferenceKind::Missing, DifferenceKind::Extra] {
+        keys.keep(kind, &target, &source, 2);
+    }
+    assert_eq!((keys.of_extra.len(), keys.of_source.len()), (2, 2));
+    keys.keep(DifferenceKind::Extra, &target, &source, 2);
+    keys.keep(DifferenceKind::Missing, &target, &source, 2);
+    assert_eq!(keys, Keys { of_extra: vec![target.to_vec(); 2], of_source: vec![source.to_vec(); 2] });
+}
