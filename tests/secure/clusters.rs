@@ -124,8 +124,8 @@ async fn set_up_cassandra(servers: &Servers) -> Session {
     let mut statements: Vec<String> = schema.split(';').map(|statement| statement.trim().to_string()).collect();
     statements.push(format!("CREATE ROLE rowferry WITH PASSWORD = '{password}' AND LOGIN = true"));
     for right in ["SELECT", "MODIFY"] {
-        // Exactly the tables that are routed to.
-        for table in ["users", "orders_by_user"] {
+        // Exactly the tables that are routed to, and that of the checkpoints.
+        for table in ["users", "orders_by_user", "rowferry_progress"] {
             statements.push(format!("GRANT {right} ON cdc.{table} TO rowferry"));
         }
     }
