@@ -34,6 +34,8 @@ pub struct Standing {
     pub position: Option<Position>,
     /// The source may be sending it again, and the target row may be beyond it.
     pub suspect: bool,
+    /// How far a suspect's source had come before it; `None` where that is not known.
+    pub mark: Option<Position>,
 }
 
 /// What a guarded target keeps of a row, or of its delete.
@@ -45,10 +47,13 @@ pub struct Stored {
 }
 
 impl Stored {
-    /// Whether the row has a change at this position already, by the write of an earlier record than the one that got
-    /// this version.
-    pub fn holds(&self, position: Position, version: i64) -> bool {
-        self.version < version && !self.position.is_before(position)
+    /// Whether the row has a change at this position already, or has done with it: by the write of an earlier record than
+    /// the one that got this version, or by one at the mark or beyond. That one was no suspect or came behind one that
+    /// was none, so it was not in the suspect's batch, and what was decided of the suspect then was durable before it.
+    pub fn holds(&self, position: Position, version: i64, mark: Option<Position>) -> bool {
+        let is_later = self.version >= version;
+        let is_of_a_later_batch = mark.is_some_and(|mark| !self.position.is_before(mark));
+        (!is_later || is_of_a_later_batch) && !self.position.is_before(position)
     }
 }
 

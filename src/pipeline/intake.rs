@@ -24,6 +24,10 @@ pub(super) struct Intake<D> {
     /// What the source has sent, where some route of the topic is guarded.
     guard: Option<Guard>,
     draft: Draft,
+    /// The last record of the draft is a suspect.
+    suspect: bool,
+    /// The draft ends here, because its suspects have to be durable before the next record is written (V6).
+    closed: bool,
     /// For the large record that the draft consists of.
     room: Option<Room>,
     held: Arc<Held>,
@@ -44,7 +48,8 @@ impl<D: FnMut(&Versioned) -> Decoded> Intake<D> {
         skip_below: i64,
     ) -> Self {
         let chunk = Vec::new().into_iter();
-        Intake { decode, records, chunk, chain, guard, draft, room: None, held, skip_below, end: None }
+        let (suspect, closed, room, end) = (false, false, None, None);
+        Intake { decode, records, chunk, chain, guard, draft, suspect, closed, room, held, skip_below, end }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -63,6 +68,7 @@ impl<D: FnMut(&Versioned) -> Decoded> Intake<D> {
 
     /// The batch to write, with the room that its large record takes.
     pub(super) fn take(&mut self) -> (Batch, Option<Room>) {
+        (self.suspect, self.closed) = (false, false);
         (self.draft.take(), self.room.take())
     }
 
@@ -70,6 +76,7 @@ impl<D: FnMut(&Versioned) -> Decoded> Intake<D> {
     /// written, that room would wait for the sink as well.
     pub(super) fn may_take(&self, limits: &Limits) -> bool {
         self.end.is_none()
+            && !self.closed
             && self.room.is_none()
             && self.draft.records() < limits.batch_records_max
             && self.draft.bytes() < limits.batch_bytes_max
@@ -101,6 +108,10 @@ impl<D: FnMut(&Versioned) -> Decoded> Intake<D> {
             }
         }
         while self.may_take(&pipeline.limits) {
+            if self.suspect && !self.chunk.as_slice().is_empty() && !self.is_next_suspect() {
+                self.closed = true;
+                break;
+            }
             match self.chunk.next() {
                 Some(record) => self.push(record),
                 None => match self.records.try_recv() {
@@ -112,16 +123,27 @@ impl<D: FnMut(&Versioned) -> Decoded> Intake<D> {
         true
     }
 
+    /// Decodes the next record ahead of its turn. One that cannot be decoded is dealt with when it is pushed.
+    fn is_next_suspect(&mut self) -> bool {
+        let (Some(record), Some(mut guard)) = (self.chunk.as_slice().first(), self.guard) else { return false };
+        let versioned = Versioned::new(record.clone(), 0);
+        let decode = &mut self.decode;
+        // A decoder changes at its end or not at all.
+        let decoded = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| decode(&versioned)));
+        decoded.is_ok_and(|decoded| guard.stand(versioned.record.key.as_deref(), &decoded).0.suspect)
+    }
+
     fn push(&mut self, record: Record) {
         let version = self.chain.as_mut().map_or(0, |chain| chain.next(record.offset, record.timestamp_ms));
         if record.offset < self.skip_below {
             self.held.release(record.held_bytes());
             return;
         }
-        let Intake { decode, guard, draft, .. } = self;
+        let Intake { decode, guard, draft, suspect, .. } = self;
         let pushed = draft.push(Versioned::new(record, version), |versioned| {
             let decoded = decode(versioned);
             guard.iter_mut().for_each(|guard| guard::stand(guard, versioned, &decoded));
+            *suspect = versioned.standing.suspect;
             decoded
         });
         if let Pushed::Stop(why) = pushed {

@@ -1,8 +1,9 @@
 //! The rewind guard's decision (V6): which writes of a batch the target already has, given what it keeps of their rows.
 //!
 //! A record that its source may have sent before is a suspect. Its write is dropped when its row is at its position or
-//! beyond, by a write of an earlier record. One that was written by this record itself, or by a later one, says nothing
-//! of it: we read the log again, and what we had sent need not have arrived whole.
+//! beyond, by a write of an earlier record. One that was written by this record itself, or by a later one of its batch,
+//! says nothing of it: we read the log again, and what we had sent need not have arrived whole. A record that is no
+//! suspect never shares a batch with a suspect before it, so its write says that the suspect is done.
 
 use std::collections::HashMap;
 
@@ -36,7 +37,7 @@ pub fn settle(routes: &Routes, batch: &mut Batch, asked: &[usize], stored: Vec<O
         let version = records[write.record].version;
         let suspect = std::mem::take(&mut write.standing.suspect);
         if let (true, Some(position), Some(stored)) = (suspect, write.standing.position, *stored)
-            && stored.holds(position, version)
+            && stored.holds(position, version, write.standing.mark)
         {
             return false;
         }

@@ -226,7 +226,7 @@ impl Sweep<'_> {
             expect: Expect::Any,
             version: Some(version),
             ends_at_ms,
-            standing: Sent { position, suspect: false },
+            standing: Sent { position, ..Sent::default() },
             values,
         }
     }

@@ -109,10 +109,12 @@ impl Guard {
     fn change(&mut self, change: &Change) -> (Standing, Verdict) {
         let Some(origin) = &change.origin else {
             let position = (change.op != Op::Delete).then_some(Position::ZERO);
-            return (Standing { position, suspect: false }, Verdict::Accept);
+            return (Standing { position, ..Standing::default() }, Verdict::Accept);
         };
         let verdict = self.observe(origin);
-        (Standing { position: Some(origin.position), suspect: verdict == Verdict::Suspect || self.redriven }, verdict)
+        // That of the stream which was heard last.
+        let mark = self.marks[0].filter(|_| verdict == Verdict::Suspect).map(|mark| mark.position);
+        (Standing { position: Some(origin.position), suspect: mark.is_some() || self.redriven, mark }, verdict)
     }
 
     /// Whether there is nothing to save.
@@ -128,7 +130,8 @@ impl Guard {
             // Writing into a string never fails.
             let _ = write!(out, ":mark={:016x}.{}.{}", mark.source, hex(mark.position), mark.ts_us);
         }
-        if let Some(Deleted { key, standing: Standing { position: Some(position), suspect: true } }) = self.deleted {
+        if let Some(Deleted { key, standing: Standing { position: Some(position), suspect: true, .. } }) = self.deleted
+        {
             let _ = write!(out, ":deleted={key:016x}.{}", hex(position));
         }
     }
@@ -136,18 +139,20 @@ impl Guard {
     /// Reads the parts of the saved form.
     pub(super) fn load<'a>(parts: impl Iterator<Item = &'a str>) -> Option<Guard> {
         let mut guard = Guard::default();
-        let mut marks = guard.marks.iter_mut();
+        let mut marks = 0..MARKS_MAX;
         for part in parts {
             match part.split_once('=')? {
                 ("mark", mark) if guard.deleted.is_none() => {
                     let (source, rest) = mark.split_once('.')?;
                     let (position, ts_us) = rest.split_once('.')?;
                     let (source, position) = (unhex_u64(source)?, unhex(position)?);
-                    *marks.next()? = Some(Mark { source, position, ts_us: ts_us.parse().ok()? });
+                    guard.marks[marks.next()?] = Some(Mark { source, position, ts_us: ts_us.parse().ok()? });
                 }
                 ("deleted", deleted) if guard.deleted.is_none() => {
                     let (key, position) = deleted.split_once('.')?;
-                    let standing = Standing { position: Some(unhex(position)?), suspect: true };
+                    // Its stream was heard last.
+                    let mark = guard.marks[0].map(|mark| mark.position);
+                    let standing = Standing { position: Some(unhex(position)?), suspect: true, mark };
                     guard.deleted = Some(Deleted { key: unhex_u64(key)?, standing });
                 }
                 _ => return None,

@@ -41,7 +41,7 @@ fn write(live: &Live, kind: WriteKind, version: i64, row: (i64, i64), position: 
         WriteKind::Delete => key.into(),
     };
     let write = live.row("docs", kind, version, &named);
-    Write { standing: Standing { position, suspect: false }, ..write }
+    Write { standing: Standing { position, ..Standing::default() }, ..write }
 }
 
 /// What the sink keeps of these rows.

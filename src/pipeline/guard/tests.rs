@@ -370,6 +370,36 @@ async fn the_mark_comes_with_the_commit_and_what_is_skipped_and_read_is_counted(
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_was_dropped_before_a_death_is_dropped_again_though_a_later_write_has_arrived() {
+    for batch_records_max in [1, 2, 3, 100] {
+        let pipeline = pipeline(true, 0, 0.0, batch_records_max);
+        let whole = Duration::from_secs(3_601);
+        // 5 leaves out `b`, so that writing 3 once more would bring back its `b` below the `a` of 5.
+        let partial = Change { op: 'p', ..change(5) };
+        let first = own(&pipeline, &log(&[3, 4].map(change)), Progress::at(0, Some(Chain::START)), whole).await;
+        let again = log(&[change(3), change(4), change(3), partial]);
+        let second = own(&pipeline, &again, first.clone(), whole).await;
+        assert_eq!(second.sent_again, 1);
+        // Nobody committed that.
+        let third = own(&pipeline, &again, first, whole).await;
+        assert_eq!((third.sent_again, third.next_offset), (1, 4), "batches of {batch_records_max}");
+        let b = pipeline.sink.table.lock().expect("no test panics with it").rows[&1].cells[&2].1.clone();
+        assert_eq!(b, Value::Int(4), "batches of {batch_records_max}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_suspect_is_durable_before_what_is_none_is_written() {
+    let pipeline = pipeline(true, 0, 0.0, 100);
+    let whole = Duration::from_secs(3_601);
+    let other = Change { n: 9, key: 2, op: 'u' };
+    // 5 comes behind the mark and is news. 10 would cover it, were they of one batch.
+    let log = log(&[change(3), other, change(5), change(10)]);
+    own(&pipeline, &log, Progress::at(0, Some(Chain::START)), whole).await;
+    assert_eq!(written(&pipeline), [3, 5, 9, 10]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_was_half_written_before_a_death_is_written_again_and_not_taken_for_done() {
     let pipeline = pipeline(true, 0, 0.0, 100);
     let whole = Duration::from_secs(3_601);

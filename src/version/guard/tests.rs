@@ -18,7 +18,7 @@ fn origin(position: Position, ts_us: i64) -> Origin {
 pub fn longest() -> Guard {
     let position = at(u64::MAX, u64::MAX, u32::MAX);
     let mark = |source| Some(Mark { source, position, ts_us: i64::MIN });
-    let standing = Standing { position: Some(position), suspect: true };
+    let standing = Standing { position: Some(position), suspect: true, mark: Some(position) };
     let marks = [mark(u64::MAX), mark(1), mark(2), mark(3)];
     Guard { marks, deleted: Some(Deleted { key: u64::MAX, standing }), redriven: false }
 }
@@ -74,7 +74,7 @@ fn change(op: Op, origin: Option<Origin>) -> Decoded {
 fn a_redriven_change_is_a_suspect_wherever_it_stands() {
     let update = change(Op::Update, Some(origin(at(10, 12, 1), 100)));
     assert!(!{ Guard::NEW }.stand(Some(b"k"), &update).0.suspect);
-    let redriven = Standing { position: Some(at(10, 12, 1)), suspect: true };
+    let redriven = Standing { position: Some(at(10, 12, 1)), suspect: true, mark: None };
     assert_eq!({ Guard::REDRIVEN }.stand(Some(b"k"), &update), (redriven, Verdict::Accept));
     // A snapshot says what the source had then: nothing of it is sent again.
     assert!(!{ Guard::REDRIVEN }.stand(Some(b"k"), &change(Op::Read, None)).0.suspect);
@@ -86,11 +86,12 @@ fn rows_of_snapshots_neither_move_the_mark_nor_ask_it() {
     let mut stand = |decoded: &Decoded| guard.stand(Some(b"k"), decoded).0;
     let mark = origin(at(10, 12, 1), 100);
     stand(&change(Op::Update, Some(mark)));
-    let zero = Standing { position: Some(Position::ZERO), suspect: false };
+    let zero = Standing { position: Some(Position::ZERO), ..Standing::default() };
     assert_eq!(stand(&change(Op::Read, None)), zero);
     assert_eq!(stand(&change(Op::Update, None)), zero, "and what says no position");
     assert_eq!(stand(&change(Op::Delete, None)), Standing::default(), "nothing is remembered of it");
-    assert_eq!(stand(&change(Op::Update, Some(mark))), Standing { position: Some(mark.position), suspect: false });
+    let at_mark = Standing { position: Some(mark.position), ..Standing::default() };
+    assert_eq!(stand(&change(Op::Update, Some(mark))), at_mark);
     assert!(stand(&change(Op::Update, Some(origin(at(10, 11, 1), 100)))).suspect);
     for beside in [Decoded::Heartbeat, Decoded::Message, Decoded::Truncate, Decoded::Stop(String::new())] {
         assert_eq!(stand(&beside), Standing::default());
