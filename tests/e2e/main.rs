@@ -43,6 +43,7 @@ mod check;
 mod ddl;
 mod seek;
 mod identity;
+mod memory;
 mod backfill;
 mod sweep;
 mod repair;
