@@ -119,6 +119,20 @@ impl Live {
         self.sink.write(&mut (), &batch(writes)).await
     }
 
+    /// Writes like the pipeline, again while the sink asks for it: while the nodes do not agree about the schema yet it
+    /// cannot say who is to blame for a refusal.
+    pub async fn write_until_judged(&self, writes: Vec<Write>) -> Outcome {
+        let mut waited_for = Vec::new();
+        for _ in 0..60 {
+            match self.write(writes.clone()).await {
+                Outcome::Retry(retry) => waited_for.push(retry.waiting_for),
+                judged => return judged,
+            }
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        }
+        panic!("it was never judged: {waited_for:?}");
+    }
+
     pub async fn scan(&self, table: &str) -> Vec<Row> {
         let reader = self.cluster.reader(self.route(table).1).await.unwrap();
         let mut rows: Vec<Row> = reader.scan().await.unwrap().try_collect().await.unwrap();

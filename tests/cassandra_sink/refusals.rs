@@ -40,7 +40,8 @@ async fn a_row_that_only_the_server_can_judge_is_rejected_alone() {
     let long = "größer".repeat(10_000);
     writes[7] = row(7, &long);
     writes[19] = row(19, &long);
-    let Outcome::Rejected(rejected) = live.write(writes.clone()).await else { panic!("it was not rejected") };
+    let judged = live.write_until_judged(writes.clone()).await;
+    let Outcome::Rejected(rejected) = judged else { panic!("it was not rejected: {judged:?}") };
     let records: Vec<usize> = rejected.iter().map(|rejected| rejected.record).collect();
     assert_eq!(records, [7, 19]);
     for rejected in &rejected {
@@ -49,7 +50,7 @@ async fn a_row_that_only_the_server_can_judge_is_rejected_alone() {
     }
     writes.remove(19);
     writes.remove(7);
-    assert_eq!(live.write(writes).await, Outcome::Durable);
+    assert_eq!(live.write_until_judged(writes).await, Outcome::Durable);
     assert_eq!(live.scan("docs").await.len(), 23);
     live.drop().await;
 }
@@ -64,9 +65,8 @@ async fn a_missing_table_or_column_stops_with_its_name() {
     ddl(&live.cluster, &format!("DROP TABLE {}.gone", live.keyspace)).await;
     ddl(&live.cluster, &format!("ALTER TABLE {}.docs DROP b", live.keyspace)).await;
     for (table, name) in [("gone", "gone"), ("docs", "b")] {
-        let Outcome::Stop(text) = live.write((0..15).map(|id| row(table, id)).collect()).await else {
-            panic!("{table}: it did not stop")
-        };
+        let judged = live.write_until_judged((0..15).map(|id| row(table, id)).collect()).await;
+        let Outcome::Stop(text) = judged else { panic!("{table}: it did not stop: {judged:?}") };
         assert!(text.contains(name) && text.contains("correct the table"), "{text}");
     }
     assert!(matches!(reader.read_many(&[vec![Value::Int(1)]]).await, Err(Failure::Stop(_))));
