@@ -28,7 +28,7 @@ is_server() { case " $SERVERS " in *" $1 "*) ;; *) die "no server is called '$1'
 # another process by now: ours is the one that works inside the server's folder.
 pid_of() {
   local pid cwd
-  pid=$(cat "$PIDS/$1" 2>/dev/null) && [ -n "$pid" ] || return 1
+  { read -r pid <"$PIDS/$1"; } 2>/dev/null && [ -n "$pid" ] || return 1
   cwd=$(readlink "/proc/$pid/cwd" 2>/dev/null) || return 1
   case $cwd/ in "$STATE/$1"/*) echo "$pid" ;; *) return 1 ;; esac
 }
