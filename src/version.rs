@@ -2,6 +2,8 @@
 
 pub mod guard;
 
+use std::fmt::Write as _;
+
 use self::guard::Guard;
 use crate::mutation::{self, Mutation};
 
@@ -9,7 +11,10 @@ use crate::mutation::{self, Mutation};
 const TIMESTAMP_MAX_MS: i64 = 4_102_444_800_000;
 
 /// The longest metadata that goes with a commit: far below the broker's limit of 4096 characters.
-pub const SAVED_BYTES_MAX: usize = 512;
+pub const SAVED_BYTES_MAX: usize = 1024;
+
+/// What the saved marks of a floor begin with.
+const FLOOR: &str = "floor-";
 
 /// The versions of one partition (V1). The state is the last version given: a function of the log and of the
 /// checkpoint it started from, never of a clock, so a former owner and the next one give the same versions.
@@ -27,6 +32,8 @@ pub struct Chain {
 pub struct Floor {
     pub offset: i64,
     pub last: i64,
+    /// What the source had sent by then: what it sends again behind the floor is known from it.
+    pub guard: Guard,
 }
 
 /// A record's version: what its delete is stamped with, in microseconds. Its insert is stamped one higher, so that
@@ -85,9 +92,10 @@ impl Chain {
 
     /// The chain of a partition that stands at `next_offset` and is set back to an earlier one. It begins anew, so
     /// that no version is above the first one of its record, and the furthest checkpoint becomes its floor. So do the
-    /// marks: the records are read again by us, and were not sent again by their source.
+    /// marks: the records are read again by us, and were not sent again by their source. At the floor the marks are
+    /// what they were there.
     pub fn set_back(self, next_offset: i64) -> Chain {
-        let here = Floor { offset: next_offset, last: self.last };
+        let here = Floor { offset: next_offset, last: self.last, guard: self.guard };
         let furthest = self.floor.filter(|floor| floor.offset >= next_offset);
         let floor = furthest.map_or(here, |floor| Floor { last: floor.last.max(self.last), ..floor });
         Chain { floor: Some(floor), ..Chain::START }
@@ -124,14 +132,19 @@ impl Chain {
     /// the guard read.
     pub fn save(&self) -> String {
         let (last, form) = (self.last, self.form());
-        let floor = self.floor.map_or_else(String::new, |floor| format!(":floor={}@{}", floor.last, floor.offset));
-        let mut saved = format!("rowferry:{form}:last={last}{floor}");
-        self.guard.save(&mut saved);
+        let mut saved = format!("rowferry:{form}:last={last}");
+        if let Some(Floor { offset, last, guard }) = &self.floor {
+            // Writing into a string never fails.
+            let _ = write!(saved, ":floor={last}@{offset}");
+            guard.save(&mut saved, FLOOR);
+        }
+        self.guard.save(&mut saved, "");
         saved
     }
 
     fn form(&self) -> u8 {
         match (self.guard.is_empty(), self.floor) {
+            (_, Some(floor)) if !floor.guard.is_empty() => 4,
             (true, None) => 1,
             (true, Some(_)) => 2,
             (false, _) => 3,
@@ -156,7 +169,9 @@ impl Chain {
             Some(floor) => {
                 let (floor_last, offset) = floor.strip_prefix("floor=")?.split_once('@')?;
                 let offset = offset.parse::<i64>().ok().filter(|offset| *offset >= 0)?;
-                Some(Floor { offset, last: version(floor_last)? })
+                let of_floor = std::iter::from_fn(|| parts.next_if(|part| part.starts_with(FLOOR)));
+                let guard = Guard::load(of_floor.filter_map(|part| part.strip_prefix(FLOOR)))?;
+                Some(Floor { offset, last: version(floor_last)?, guard })
             }
         };
         let chain = Chain { last, floor, guard: Guard::load(parts)? };

@@ -9,6 +9,7 @@ use crate::kafka::{lost_versions, saved};
 use crate::ownership::{self, Unstartable};
 use crate::record::TopicPartition;
 use crate::sink::Checkpoint;
+use crate::version::guard::Guard;
 use crate::version::{Chain, Floor, SavedError};
 
 /// What is known of a partition at its assignment.
@@ -76,7 +77,7 @@ pub fn begin(
     let Some(kept) = kept.get(&id.partition).filter(|kept| kept.topic_id.as_deref() == topic_id(found)) else {
         return Ok((found.low, Chain::beside(beside)));
     };
-    let furthest = Floor { offset: kept.next_offset, last: kept.last_version };
+    let furthest = Floor { offset: kept.next_offset, last: kept.last_version, guard: Guard::NEW };
     let (next_offset, chain) = Chain::recover(furthest, found.low);
     within(id, found, next_offset, chain)
 }
@@ -93,7 +94,7 @@ pub fn recovered(
     let refused = || Place::Refused(lost_versions(error, found.group_id, &id.topic, id.partition, next_offset));
     let Some(checkpoint) = checkpoint else { return refused() };
     let same_topic = checkpoint.topic_id.as_deref() == topic_id(found);
-    let furthest = Floor { offset: checkpoint.next_offset, last: checkpoint.last_version };
+    let furthest = Floor { offset: checkpoint.next_offset, last: checkpoint.last_version, guard: Guard::NEW };
     let (next_offset, chain) = Chain::recover(furthest, next_offset);
     if !same_topic || next_offset < found.low {
         return refused();

@@ -125,7 +125,8 @@ impl<D: FnMut(&Versioned) -> Decoded> Intake<D> {
 
     /// Decodes the next record ahead of its turn. One that cannot be decoded is dealt with when it is pushed.
     fn is_next_suspect(&mut self) -> bool {
-        let (Some(record), Some(mut guard)) = (self.chunk.as_slice().first(), self.guard) else { return false };
+        let Some(record) = self.chunk.as_slice().first() else { return false };
+        let Some(mut guard) = self.guard_at(record.offset) else { return false };
         let versioned = Versioned::new(record.clone(), 0);
         let decode = &mut self.decode;
         // A decoder changes at its end or not at all.
@@ -133,7 +134,14 @@ impl<D: FnMut(&Versioned) -> Decoded> Intake<D> {
         decoded.is_ok_and(|decoded| guard.stand(versioned.record.key.as_deref(), &decoded).0.suspect)
     }
 
+    /// The marks for a record. At the floor of a set-back chain they are what they were there.
+    fn guard_at(&self, offset: i64) -> Option<Guard> {
+        let floor = self.chain.and_then(|chain| chain.floor()).filter(|floor| offset >= floor.offset);
+        self.guard.map(|guard| floor.map_or(guard, |floor| floor.guard))
+    }
+
     fn push(&mut self, record: Record) {
+        self.guard = self.guard_at(record.offset);
         let version = self.chain.as_mut().map_or(0, |chain| chain.next(record.offset, record.timestamp_ms));
         if record.offset < self.skip_below {
             self.held.release(record.held_bytes());

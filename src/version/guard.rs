@@ -123,16 +123,16 @@ impl Guard {
         self.marks[0].is_none()
     }
 
-    /// Appends the saved form: ASCII, at most [`GUARD_BYTES_MAX`] long. A delete that was no suspect is not kept: its
-    /// tombstone is taken as it is either way.
-    pub(super) fn save(&self, out: &mut String) {
+    /// Appends the saved form, each part's name behind a prefix: ASCII, at most [`GUARD_BYTES_MAX`] long without the
+    /// prefixes. A delete that was no suspect is not kept: its tombstone is taken as it is either way.
+    pub(super) fn save(&self, out: &mut String, prefix: &str) {
         for mark in self.marks.iter().flatten() {
             // Writing into a string never fails.
-            let _ = write!(out, ":mark={:016x}.{}.{}", mark.source, hex(mark.position), mark.ts_us);
+            let _ = write!(out, ":{prefix}mark={:016x}.{}.{}", mark.source, hex(mark.position), mark.ts_us);
         }
         if let Some(Deleted { key, standing: Standing { position: Some(position), suspect: true, .. } }) = self.deleted
         {
-            let _ = write!(out, ":deleted={key:016x}.{}", hex(position));
+            let _ = write!(out, ":{prefix}deleted={key:016x}.{}", hex(position));
         }
     }
 

@@ -39,11 +39,11 @@ fn a_commit_without_our_state_is_refused() {
 #[test]
 fn what_was_saved_before_is_read_and_the_longest_form_is_short() {
     assert_eq!(Chain::load("rowferry:1:last=42"), Ok(Chain { last: 42, ..Chain::START }));
-    let floor = Some(Floor { offset: i64::MAX, last: i64::MAX - 1 });
+    let floor = Some(Floor { offset: i64::MAX, last: i64::MAX - 1, guard: guard::tests::longest() });
     let longest = Chain { last: i64::MAX - 1, floor, guard: guard::tests::longest() };
     assert_eq!(Chain::load(&longest.save()), Ok(longest));
     assert!(longest.save().is_ascii() && longest.save().len() <= SAVED_BYTES_MAX, "{}", longest.save().len());
-    let floor = Some(Floor { offset: 9, last: 8 });
+    let floor = Some(Floor { offset: 9, last: 8, guard: Guard::NEW });
     assert_eq!(Chain { last: 6, floor, ..Chain::START }.save(), "rowferry:2:last=6:floor=8@9");
     assert_eq!(Chain::load("rowferry:2:last=6:floor=8@9"), Ok(Chain { last: 6, floor, ..Chain::START }));
 }
@@ -51,10 +51,10 @@ fn what_was_saved_before_is_read_and_the_longest_form_is_short() {
 #[test]
 fn the_furthest_checkpoint_stays_the_floor_until_it_is_reached() {
     let chain = Chain { last: 1_000, ..Chain::START }.set_back(10);
-    assert_eq!(chain, Chain { floor: Some(Floor { offset: 10, last: 1_000 }), ..Chain::START });
+    assert_eq!(chain, Chain { floor: Some(Floor { offset: 10, last: 1_000, guard: Guard::NEW }), ..Chain::START });
     // Set back again from half-way: the floor is still the furthest.
     let again = chain.after(4, 500).set_back(5);
-    assert_eq!(again, Chain { floor: Some(Floor { offset: 10, last: 1_000 }), ..Chain::START });
+    assert_eq!(again, Chain { floor: Some(Floor { offset: 10, last: 1_000, guard: Guard::NEW }), ..Chain::START });
     // Exactly at the floor, of which nobody has read a record yet.
     assert_eq!(chain.after(9, 800).set_back(10), again);
     let mut reached = again;
@@ -63,7 +63,12 @@ fn the_furthest_checkpoint_stays_the_floor_until_it_is_reached() {
     let mut beyond = again;
     assert_eq!((beyond.next(12, None), beyond.floor()), (1_002, None));
     assert_eq!(again.after(12, 1_002), Chain { last: 1_002, ..Chain::START });
-    assert_eq!(again.raised(), Chain { last: 1_000, ..Chain::START });
+    let marked = Chain { guard: guard::tests::longest(), ..Chain::START }.set_back(10);
+    assert_eq!((marked.guard(), marked.floor().map(|floor| floor.guard)), (Guard::NEW, Some(guard::tests::longest())));
+    assert_eq!(Chain::load(&marked.save()), Ok(marked));
+    let again = marked.after(3, 4).set_back(5).floor().map(|floor| floor.guard);
+    assert_eq!(again, Some(guard::tests::longest()));
+    assert_eq!(chain.raised(), Chain { last: 1_000, ..Chain::START });
     assert_eq!((Chain::above(7).last(), Chain::above(8).last(), Chain::above(-3).last()), (8, 8, 0));
 }
 

@@ -25,7 +25,7 @@ pub fn longest() -> Guard {
 
 fn saved(guard: &Guard) -> String {
     let mut out = String::new();
-    guard.save(&mut out);
+    guard.save(&mut out, "");
     out
 }
 
