@@ -137,7 +137,7 @@ impl<D: FnMut(&Versioned) -> Decoded> Intake<D> {
     /// The marks for a record. At the floor of a set-back chain they are what they were there.
     fn guard_at(&self, offset: i64) -> Option<Guard> {
         let floor = self.chain.and_then(|chain| chain.floor()).filter(|floor| offset >= floor.offset);
-        self.guard.map(|guard| floor.map_or(guard, |floor| floor.guard))
+        self.guard.map(|guard| floor.map_or(guard, |floor| floor.guard.behind(guard)))
     }
 
     fn push(&mut self, record: Record) {

@@ -61,6 +61,12 @@ impl Guard {
     /// are lower than this record's.
     pub const REDRIVEN: Guard = Guard { redriven: true, ..Guard::NEW };
 
+    /// The marks of a floor, for what stands behind it when all before it was read again. A delete that was no suspect was
+    /// not saved with them, and its tombstone may come now.
+    pub fn behind(self, read_again: Guard) -> Guard {
+        Guard { deleted: self.deleted.or(read_again.deleted), ..self }
+    }
+
     /// Takes the next position of a stream, in the order of offsets, once.
     pub fn observe(&mut self, origin: &Origin) -> Verdict {
         let fresh = Mark { source: origin.source, position: origin.position, ts_us: origin.ts_us };
