@@ -22,11 +22,14 @@ use crate::kafka::topic_id;
 use crate::ownership::Epoch;
 use crate::pipeline::Pipeline;
 use crate::record::TopicPartition;
+use crate::retry::Backoff;
 use crate::sink::{Checkpoint, Failure, Sink};
 
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 /// The callback may hold the poll thread this long while no coordinator answers; then the group is joined anew.
 const ASSIGN_TIMEOUT: Duration = Duration::from_secs(60);
+/// Between two questions, for some errors come at once while the client knows no broker.
+const ASSIGN_DELAY_MAX: Duration = Duration::from_secs(1);
 
 /// The client's context: everything that its callbacks and the poll loop share. Both run on one thread, so the lock
 /// is never waited for.
@@ -172,8 +175,10 @@ impl<S: Sink> Context<S> {
         list: &TopicPartitionList,
     ) -> Option<Vec<(TopicPartition, Result<Start, String>)>> {
         let deadline = Instant::now() + ASSIGN_TIMEOUT;
-        let until = |what: &str, error: KafkaError| {
+        let mut backoff = Backoff::new();
+        let mut until = |what: &str, error: KafkaError| {
             tracing::warn!("waiting for Kafka to tell {what}: {error}");
+            std::thread::sleep(backoff.next_delay(rand::random()).min(ASSIGN_DELAY_MAX));
             (Instant::now() < deadline).then_some(())
         };
         let mut topics: Vec<String> = list.elements().iter().map(|element| element.topic().into()).collect();
