@@ -1,7 +1,7 @@
-.PHONY: help up down clean status demo test
+.PHONY: help up down clean status demo chaos chaos-selftest test
 
 help: ## list the verbs (the default)
-	@sed -n 's/^\([a-z]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' $(MAKEFILE_LIST) | expand -t 16
 
 up: ## start the local stack and wait until every server answers; safe to run again
 	@stack/server up
@@ -17,6 +17,12 @@ status: ## say which server runs
 
 demo: ## the whole path on real servers, compared row by row
 	@stack/demo
+
+chaos: ## every fault of docs/reliability.md many times over, with its figures
+	@stack/chaos
+
+chaos-selftest: ## prove that those runs notice defects
+	@stack/chaos selftest
 
 test: ## set up what tests need and pass all of them
 	@stack/test

@@ -38,6 +38,7 @@ pub mod change;
 pub mod format;
 pub mod plan;
 pub mod mutation;
+pub mod failpoint;
 pub mod version;
 pub mod watermark;
 pub mod ownership;

@@ -1,11 +1,13 @@
-//! Planted defects: ten ways to break a rule, each at the one line that keeps it, so that the simulator can show that
-//! it would notice.
+//! Planted defects: ten ways to break a rule, each at the one line that keeps it, so that the simulator and the runs on
+//! real servers can show that they would notice.
 //!
 //! They exist with the feature `mutations` alone, which no build for use has: without it [`is`] is `false` when the
 //! code is compiled, and nothing is left of them.
 
 #[cfg(feature = "mutations")]
 use std::cell::Cell;
+#[cfg(feature = "mutations")]
+use std::sync::OnceLock;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mutation {
@@ -54,13 +56,24 @@ pub(crate) const fn is(_: Mutation) -> bool {
 
 #[cfg(feature = "mutations")]
 pub(crate) fn is(mutation: Mutation) -> bool {
-    PLANTED.get() == Some(mutation)
+    PLANTED.get() == Some(mutation) || PLANTED_EVERYWHERE.get() == Some(&mutation)
 }
 
 #[cfg(feature = "mutations")]
 thread_local! {
     static PLANTED: Cell<Option<Mutation>> = const { Cell::new(None) };
     static CLOCK_MS: Cell<i64> = const { Cell::new(0) };
+}
+
+#[cfg(feature = "mutations")]
+static PLANTED_EVERYWHERE: OnceLock<Mutation> = OnceLock::new();
+
+/// Plants the defect of this name in all threads, for good.
+#[cfg(feature = "mutations")]
+pub fn plant_everywhere(name: &str) {
+    let mutation = Mutation::ALL.into_iter().find(|mutation| format!("{mutation:?}") == name);
+    let mutation = mutation.unwrap_or_else(|| panic!("no defect is called {name}"));
+    PLANTED_EVERYWHERE.get_or_init(|| mutation);
 }
 
 /// Plants a defect for this thread, or takes it out.

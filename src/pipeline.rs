@@ -23,6 +23,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Instant;
 
 use crate::change::{Decoded, Reject};
+use crate::failpoint::{self, Stage};
 use crate::mutation::{self, Mutation};
 use crate::ownership::Epoch;
 use crate::pipeline::bounds::{Bounds, Room};
@@ -246,6 +247,7 @@ impl<S: Sink> Run<'_, S> {
                 continue;
             }
             let (batch, room) = intake.take();
+            failpoint::reach(Stage::Decoded);
             self.breaker.begin(batch.records.iter().map(|versioned| versioned.record.offset));
             let write = self.write(&mut state, batch, room, intake.guard());
             tokio::pin!(write);
@@ -326,6 +328,7 @@ impl<S: Sink> Run<'_, S> {
                 }
             }
         }
+        failpoint::reach(Stage::Written);
         self.finish(&batch, &size);
         self.keep().await
     }

@@ -10,12 +10,13 @@ const FUNCTION_LINES_MAX: usize = 70;
 
 /// Who may name whom. A module that is not in the list may be named by binaries only. `sink` alone is the contract,
 /// `sink::cassandra` and the like are systems, and see none of each other.
-const MAY_SEE: [(&str, &[&str]); 20] = [
+const MAY_SEE: [(&str, &[&str]); 21] = [
     ("record", &[]),
     ("row", &[]),
     ("change", &["row", "mutation"]),
     ("format", &["record", "row", "change"]),
     ("mutation", &[]),
+    ("failpoint", &[]),
     ("plan", &["record", "row", "change", "mutation"]),
     ("version", &["change", "mutation"]),
     ("watermark", &["mutation"]),
@@ -23,10 +24,25 @@ const MAY_SEE: [(&str, &[&str]); 20] = [
     ("retry", &[]),
     ("sink", &["record", "row", "change", "plan"]),
     ("sink::tls", &[]),
-    ("pipeline", &["record", "row", "change", "format", "mutation", "plan", "version", "ownership", "retry", "sink"]),
-    ("sink::cassandra", &["record", "row", "change", "plan", "retry", "sink"]),
-    ("sink::postgres", &["record", "row", "change", "plan", "retry", "sink"]),
-    ("kafka", &["record", "version", "ownership", "retry", "sink", "pipeline"]),
+    (
+        "pipeline",
+        &[
+            "record",
+            "row",
+            "change",
+            "format",
+            "mutation",
+            "failpoint",
+            "plan",
+            "version",
+            "ownership",
+            "retry",
+            "sink",
+        ],
+    ),
+    ("sink::cassandra", &["record", "row", "change", "failpoint", "plan", "retry", "sink"]),
+    ("sink::postgres", &["record", "row", "change", "failpoint", "plan", "retry", "sink"]),
+    ("kafka", &["record", "failpoint", "version", "ownership", "retry", "sink", "pipeline"]),
     ("verify", &["record", "row", "change", "format", "plan", "retry", "sink", "sink::cassandra", "sink::postgres"]),
     ("shop", &[]),
     (
@@ -36,6 +52,7 @@ const MAY_SEE: [(&str, &[&str]); 20] = [
             "row",
             "change",
             "format",
+            "mutation",
             "plan",
             "version",
             "retry",

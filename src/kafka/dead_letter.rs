@@ -7,6 +7,7 @@ use rdkafka::message::{Header as KafkaHeader, OwnedHeaders};
 use rdkafka::producer::{FutureProducer, FutureRecord};
 use tokio::sync::mpsc;
 
+use crate::failpoint::{self, Stage};
 use crate::kafka::Quiet;
 use crate::kafka::access::{Access, sees_topic};
 use crate::pipeline::{DeadLetter, DeadLetterRequest};
@@ -60,6 +61,7 @@ async fn send(producer: &FutureProducer<Quiet>, topic: &str, request: DeadLetter
     record.payload = letter.record.value.as_deref();
     let sent = producer.send(record, rdkafka::util::Timeout::Never).await;
     let sent = sent.map(|_| ()).map_err(|(error, _)| why(topic, &error));
+    failpoint::reach(Stage::DeadLettering);
     // Nobody waits any more when the partition was revoked meanwhile: its next owner sends the letter again.
     let _ = answer.send(sent);
 }

@@ -10,6 +10,7 @@ use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
 use tokio::sync::watch;
 
+use crate::failpoint::{self, Stage};
 use crate::kafka::partition::plain_offset;
 use crate::kafka::rebalance::{Context, commit};
 use crate::kafka::start::{self, Unready};
@@ -181,6 +182,7 @@ impl<S: Sink> Poll<'_, S> {
         {
             self.consumer.pause(&one(message.topic(), message.partition())).map_err(PollError::Fatal)?;
         }
+        failpoint::reach(Stage::Polled);
         Ok(())
     }
 

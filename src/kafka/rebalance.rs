@@ -14,6 +14,7 @@ use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::runtime::Handle;
 
+use crate::failpoint::{self, Stage};
 use crate::kafka::ConsumerSettings;
 use crate::kafka::access::judge;
 use crate::kafka::partition::{Partition, Start, plain_offset};
@@ -294,6 +295,7 @@ impl<S: Sink> Context<S> {
                 tracing::warn!(partition = %id, "what it was writing was dropped after the grace; it is written again");
             }
         }
+        failpoint::reach(Stage::Revoking);
         if !consumer.assignment_lost() {
             commit(consumer, partitions.iter_mut());
         }
@@ -331,7 +333,10 @@ pub fn commit<'p, S: Sink>(consumer: &BaseConsumer<Context<S>>, partitions: impl
                 None => element.set_offset(Offset::Invalid)?,
             }
         }
-        consumer.commit(&list, CommitMode::Sync)
+        failpoint::reach(Stage::BeforeCommit);
+        consumer.commit(&list, CommitMode::Sync)?;
+        failpoint::reach(Stage::AfterCommit);
+        Ok(())
     };
     match committed() {
         Ok(()) => {

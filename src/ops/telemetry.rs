@@ -8,6 +8,8 @@ use crate::ops::config::{ConfigError, Log};
 
 /// Starts logging, and keeps panics from printing what they were about.
 pub fn start(log: &Log) -> Result<(), ConfigError> {
+    #[cfg(feature = "mutations")]
+    std::env::var("PLANTED").iter().for_each(|name| crate::mutation::plant_everywhere(name));
     let filter = EnvFilter::builder().parse(&log.level).map_err(|error| {
         ConfigError(vec![format!("log.level = \"{}\": {error}; give a level such as info or debug", log.level)])
     })?;

@@ -41,6 +41,7 @@ use self::statement::{BoundRow, PreparedRoute, Step, delete_cql, insert_cql, put
 use self::types::encode::Misfit;
 use crate::change::position::{POSITION_BYTES, Stored};
 use crate::change::{Reject, RejectClass};
+use crate::failpoint::{self, Stage};
 use crate::plan::route::{Apply, Consistency, Route, Routes};
 use crate::plan::ttl::Ttl;
 use crate::plan::write::{Batch, Expect, Rejected, Write, WriteKind};
@@ -371,6 +372,7 @@ impl Cassandra {
             Ok(answer) => {
                 room.served();
                 self.cluster.count_warnings(&answer);
+                failpoint::reach(Stage::BetweenStatements);
                 Ok(())
             }
             Err(error) => {

@@ -7,6 +7,7 @@ use sqlx::postgres::PgConnection;
 use sqlx::{Connection as _, Executor as _, Row as _, Transaction};
 
 use crate::change::{Reject, RejectClass};
+use crate::failpoint::{self, Stage};
 use crate::plan::write::{Batch, Rejected};
 use crate::record::TopicPartition;
 use crate::retry::Verdict;
@@ -77,7 +78,8 @@ impl PostgresSink {
                 (offset, Some((waiting_for, parent)))
             }
         };
-        match transaction.commit().await.map_err(Fault::from) {
+        failpoint::reach(Stage::BetweenStatements);
+        match failpoint::during(Stage::Committing, transaction.commit()).await.map_err(Fault::from) {
             Ok(()) => Ok(Ended::Committed { next_offset, wait }),
             // A deferred constraint: the server said no, and that is known.
             Err(fault) if fault.verdict == Verdict::Reject => Err(fault),

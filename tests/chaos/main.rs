@@ -1,7 +1,8 @@
-//! Servers that are killed, frozen and started again under the real binaries: wait, say so, go on, lose nothing.
+//! Faults in real servers and processes under the real binaries, and checkers that share no code with them.
 //!
-//! A test binary of its own: cargo runs one after the other, so no other test meets a server that is down. In here
-//! one test runs at a time. Servers are put back when a test ends, also by a panic.
+//! `make chaos` runs all of it and writes the table of docs/reliability.md; a plain test run does each case once. A test
+//! binary of its own: cargo runs one after the other, so no other test meets a server that is down. In here one test
+//! runs at a time. Servers are put back when a test ends, also by a panic.
 
 #![allow(clippy::unwrap_used)] // A test that meets an error is a test that fails.
 
@@ -28,7 +29,11 @@ mod load;
 #[path = "../e2e/history.rs"]
 mod history;
 mod servers;
+mod journal;
+mod report;
 
-// The tests.
+// The faults.
+mod kills;
+mod churn;
 mod away;
 mod memory;

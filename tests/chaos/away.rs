@@ -29,9 +29,10 @@ fn ends(scenario: &Scenario, topics: &[&str]) -> i64 {
     topics.iter().flat_map(|topic| scenario.ends(topic)).map(|(_, end)| end).sum()
 }
 
-/// Waits until a status line says that it waits for this.
+/// Waits until a status line says that it waits for this. A commit that was under way when the last broker went holds
+/// the poll thread, and with it the status lines, for up to a minute and a half.
 async fn status_says(run: &Started, waits_for: &str) {
-    until(&format!("a status line of {} says \"{waits_for}\"", run.name), 40, async || {
+    until(&format!("a status line of {} says \"{waits_for}\"", run.name), 120, async || {
         assert!(run.is_running(), "it ended");
         run.log().lines().any(|line| line.contains(" status ") && line.contains(waits_for))
     })
