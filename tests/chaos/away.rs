@@ -21,14 +21,6 @@ async fn applied(scenario: &Scenario) -> i64 {
     scenario.postgres_query(sum).await[0]["n"].as_deref().unwrap().parse().unwrap()
 }
 
-fn committed(scenario: &Scenario, group: &str, topics: &[&str]) -> i64 {
-    scenario.committed(group, topics).values().map(|commit| commit.next_offset).sum()
-}
-
-fn ends(scenario: &Scenario, topics: &[&str]) -> i64 {
-    topics.iter().flat_map(|topic| scenario.ends(topic)).map(|(_, end)| end).sum()
-}
-
 /// Waits until a status line says that it waits for this. A commit that was under way when the last broker went holds
 /// the poll thread, and with it the status lines, for up to a minute and a half.
 async fn status_says(run: &Started, waits_for: &str) {
@@ -89,7 +81,7 @@ async fn cassandra_loses_one_node_then_two_and_gets_them_back() {
     let group = scenario.cassandra_group();
     let [users, orders] = scenario.change_topics();
     let topics = [users.as_str(), orders.as_str()];
-    let all_is_committed = || committed(&scenario, &group, &topics) == ends(&scenario, &topics);
+    let all_is_committed = || scenario.committed_sum(&group, &topics) == scenario.ends_sum(&topics);
     let mut load = Load::new(22);
     load.go_on(&scenario, 1_000).await;
     let run = scenario.cdcconsumer().start();
@@ -105,11 +97,11 @@ async fn cassandra_loses_one_node_then_two_and_gets_them_back() {
 
     // Two of three: it waits.
     servers.kill("cassandra-2");
-    let stood_at = committed(&scenario, &group, &topics);
+    let stood_at = scenario.committed_sum(&group, &topics);
     load.go_on(&scenario, 1_000).await;
     run.logs("waiting for Cassandra: ", 60).await;
     status_says(&run, "waiting for Cassandra: Unavailable for LocalQuorum (needs 2, alive 1)").await;
-    assert_eq!(committed(&scenario, &group, &topics), stood_at, "nothing can be durable on one node");
+    assert_eq!(scenario.committed_sum(&group, &topics), stood_at, "nothing can be durable on one node");
     run.logs("Cassandra pushes back: fewer requests at once", 10).await;
     servers.back();
     until("it goes on by itself", 90, async || all_is_committed()).await;
@@ -150,7 +142,7 @@ async fn kafka_loses_one_broker_then_all_and_gets_them_back() {
     run.logs("Kafka is back after ", 10).await;
 
     assert_eq!(producer.exit_code(90).await, 0);
-    let end = ends(&scenario, &[&users, &orders]);
+    let end = scenario.ends_sum(&[&users, &orders]);
     until("it has applied everything", 60, async || applied(&scenario).await == end).await;
     run.signal("TERM");
     assert_eq!(run.exit_code(25).await, 0);

@@ -5,11 +5,10 @@ use std::time::{Duration, Instant};
 
 use tokio::time::sleep;
 
-use crate::journal::Journal;
+use crate::journal::assert_tables;
 use crate::load::Load;
 use crate::process::Started;
 use crate::report::{Report, rounds, seed};
-use crate::rows::assert_same;
 use crate::servers::turn;
 use crate::stack::{Scenario, until};
 
@@ -37,6 +36,9 @@ async fn members_come_and_go(protocol: &str, settings: &[&str]) {
     let scenario = Scenario::new("chaos_churn").await;
     let mut report = Report::new(9, &format!("members come and go, {protocol}"), seed());
     let mut load = Load::new(report.seed);
+    let group = scenario.cassandra_group();
+    let [users, orders] = scenario.change_topics();
+    let committed = || scenario.committed_sum(&group, &[&users, &orders]);
     let start = || settings.iter().fold(scenario.cdcconsumer(), |program, setting| program.set(setting)).start();
     let stays = start();
     let mut guest: Option<Arc<Started>> = None;
@@ -55,14 +57,14 @@ async fn members_come_and_go(protocol: &str, settings: &[&str]) {
             }
         }
         report.observed += 1;
-        let before = committed(&scenario);
+        let before = committed();
         load.go_on(&scenario, CHANGES).await;
         let begun = Instant::now();
-        until("the group comes forward", PROGRESS_SECONDS_MAX, async || committed(&scenario) > before).await;
+        until("the group comes forward", PROGRESS_SECONDS_MAX, async || committed() > before).await;
         report.recovered.push(begun.elapsed());
         sleep(TURN.saturating_sub(turn.elapsed())).await;
     }
-    until("everything is applied", 60, async || committed(&scenario) == end(&scenario)).await;
+    until("everything is applied", 60, async || committed() == scenario.ends_sum(&[&users, &orders])).await;
     report.rss_bytes_max = stays.rss_bytes();
     for run in [Some(stays), guest].into_iter().flatten() {
         run.signal("TERM");
@@ -71,21 +73,4 @@ async fn members_come_and_go(protocol: &str, settings: &[&str]) {
     assert_tables(&scenario).await;
     assert_eq!(load.expected(), scenario.all_writetimes(&scenario.id).await);
     report.end();
-}
-
-fn committed(scenario: &Scenario) -> i64 {
-    let [users, orders] = scenario.change_topics();
-    scenario.committed(&scenario.cassandra_group(), &[&users, &orders]).values().map(|commit| commit.next_offset).sum()
-}
-
-fn end(scenario: &Scenario) -> i64 {
-    scenario.change_topics().iter().flat_map(|topic| scenario.ends(topic)).map(|(_, end)| end).sum()
-}
-
-/// What the topics say is in the tables, write time by write time.
-async fn assert_tables(scenario: &Scenario) {
-    for (table, topic, id, keys) in crate::kills::TABLES {
-        let expected = Journal::read(scenario, &scenario.topic(topic)).expected(id, keys);
-        assert_same(table, &scenario.writetimes(&scenario.id, table).await, &expected);
-    }
 }

@@ -6,25 +6,51 @@ use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-use crate::rows::{Row, Rows, debezium_row};
+use crate::rows::{Row, Rows, assert_same, debezium_row};
 use crate::stack::Scenario;
 use crate::topics::{Commits, Stored};
 
+/// Table, topic, the column of the id, key columns.
+const TABLES: [(&str, &str, &str, &[&str]); 3] = [
+    ("users", "public.users", "id", &["id"]),
+    ("orders", "public.orders", "order_id", &["order_id"]),
+    ("orders_by_user", "public.orders", "order_id", &["user_id", "order_id"]),
+];
+
+/// Looks for changes that are committed and in no table.
+pub async fn audit(scenario: &Scenario, committed: &Commits) -> Audit {
+    let mut audit = Audit::default();
+    let journals = Journal::read_all(scenario);
+    for (table, topic, id, _) in TABLES {
+        let found = scenario.cassandra_rows(table).await;
+        journals[topic].audit(&scenario.topic(topic), table, id, &found, committed, &mut audit);
+    }
+    audit
+}
+
+/// Asserts that what the topics say is in the tables, write time by write time.
+pub async fn assert_tables(scenario: &Scenario) {
+    let journals = Journal::read_all(scenario);
+    for (table, topic, id, keys) in TABLES {
+        let found = scenario.writetimes(&scenario.id, table).await;
+        assert_same(table, &found, &journals[topic].expected(id, keys));
+    }
+}
+
 /// One of a row's changes.
 #[derive(Debug, Clone)]
-pub struct Change {
-    pub partition: i32,
-    pub offset: i64,
-    pub version: i64,
+struct Change {
+    partition: i32,
+    offset: i64,
+    version: i64,
     /// `None` when it is a delete or a tombstone.
-    pub image: Option<Row>,
+    image: Option<Row>,
 }
 
 /// The changes of every row of one topic, by the row's id, in the order of offsets.
 #[derive(Debug, Default)]
-pub struct Journal {
-    pub rows: BTreeMap<String, Vec<Change>>,
-    pub records: u64,
+struct Journal {
+    rows: BTreeMap<String, Vec<Change>>,
 }
 
 /// What a kill left behind, as the auditor found it.
@@ -37,11 +63,16 @@ pub struct Audit {
 }
 
 impl Journal {
-    pub fn read(scenario: &Scenario, topic: &str) -> Journal {
+    /// By the short name of the topic.
+    fn read_all(scenario: &Scenario) -> BTreeMap<&'static str, Journal> {
+        let read = |topic| (topic, Journal::read(scenario, &scenario.topic(topic)));
+        ["public.users", "public.orders"].map(read).into()
+    }
+
+    fn read(scenario: &Scenario, topic: &str) -> Journal {
         let mut journal = Journal::default();
         let mut last: BTreeMap<i32, i64> = BTreeMap::new();
         for record in scenario.records(topic) {
-            journal.records += 1;
             let last = last.entry(record.partition).or_default();
             *last = (1000 * record.timestamp_ms.unwrap()).max(*last + 2);
             let Some((id, image)) = row_of(&record) else { continue };
@@ -52,7 +83,7 @@ impl Journal {
     }
 
     /// The table at its end, with the write times of its cells.
-    pub fn expected(&self, id: &str, keys: &[&str]) -> Rows {
+    fn expected(&self, id: &str, keys: &[&str]) -> Rows {
         let rows = self.rows.values().filter_map(|changes| {
             let Change { version, image, .. } = changes.last()?;
             let mut row = image.clone()?;
@@ -70,7 +101,7 @@ impl Journal {
     }
 
     /// I7: whatever is below the committed offsets is in the table, or something later of the same row is.
-    pub fn audit(&self, topic: &str, table: &str, id: &str, found: &Rows, committed: &Commits, audit: &mut Audit) {
+    fn audit(&self, topic: &str, table: &str, id: &str, found: &Rows, committed: &Commits, audit: &mut Audit) {
         let mut places: BTreeMap<&str, Vec<Row>> = BTreeMap::new();
         for row in found {
             let mut image: Row = row.iter().filter(|(name, _)| !name.contains('(')).map(owned).collect();
@@ -126,7 +157,7 @@ fn the_auditor_sees_what_is_missing_and_what_is_behind() {
     let change = |offset, image| Change { partition: 0, offset, version: 2 * offset, image };
     let changes =
         vec![change(0, Some(row("a"))), change(1, Some(row("b"))), change(2, None), change(3, Some(row("c")))];
-    let journal = Journal { rows: [("7".to_string(), changes)].into(), records: 4 };
+    let journal = Journal { rows: [("7".to_string(), changes)].into() };
     let audit = |next_offset: i64, found: &[Row]| {
         let committed = Commits::from([(("t".into(), 0), Commit { next_offset, metadata: String::new() })]);
         let mut audit = Audit::default();

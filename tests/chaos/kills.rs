@@ -1,14 +1,13 @@
 //! Faults 1 and 2: kill -9 exactly there, at every stage of the way of a record (`src/failpoint.rs`).
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 use std::time::Instant;
 
 use crate::changes::{key, user};
 use crate::history::History;
-use crate::journal::{Audit, Journal};
-use crate::load::{Dice, Load};
-use crate::process::{Program, Started};
+use crate::journal::{assert_tables, audit};
+use crate::load::{Dice, Load, PARTITIONS};
+use crate::process::Program;
 use crate::report::{Report, rounds, seed};
 use crate::rows::{Rows, assert_same, oracle_rows};
 use crate::servers::turn;
@@ -36,9 +35,14 @@ const POISON: u64 = 3;
 async fn cdcconsumer_dies_at_every_stage() {
     let _turn = turn().await;
     let scenario = Scenario::new("chaos_cdc").await;
-    let group = scenario.cassandra_group();
-    let [users, orders] = scenario.change_topics();
-    let topics = [users.as_str(), orders.as_str()];
+    let victim = Victim {
+        scenario: &scenario,
+        program: Scenario::cdcconsumer,
+        name: "cdcconsumer",
+        setting: "limits.batch_records_max=10",
+        group: scenario.cassandra_group(),
+        topics: scenario.change_topics(),
+    };
     let mut report = Report::new(1, "cdcconsumer killed at a stage", seed());
     let mut dice = Dice(report.seed | 1);
     let mut load = Load::new(report.seed);
@@ -47,36 +51,17 @@ async fn cdcconsumer_dies_at_every_stage() {
         for _ in 0..rounds() {
             load.go_on(&scenario, CHANGES).await;
             let poison: Vec<Raw> = (0..POISON).map(|number| bad_change(&mut dice, number)).collect();
-            planted.extend(scenario.produce_all(&users, &poison).await);
-            let before = sum(&scenario.committed(&group, &topics));
-            let run = member(scenario.cdcconsumer(), "cdcconsumer").set("limits.batch_records_max=10");
-            let run = run.env("FAILPOINT", &format!("{stage}:{}", 1 + dice.below(visits))).start();
-            if stage == "revoking" {
-                until("it has committed", 60, async || sum(&scenario.committed(&group, &topics)) > before).await;
-                run.signal("TERM");
-            }
-            die(&run, stage, &mut report).await;
-            let committed = scenario.committed(&group, &topics);
-            let audit = audit(&scenario, &committed).await;
-            eprintln!("{stage}: committed {before}..{}, {} beyond", sum(&committed), audit.beyond);
+            planted.extend(scenario.produce_all(&victim.topics[0], &poison).await);
+            victim.dies(stage, 1 + dice.below(visits), &mut report).await;
+            let audit = audit(&scenario, &victim.commits()).await;
+            eprintln!("{stage}: committed {}, {} beyond", victim.committed(), audit.beyond);
             report.redelivered += audit.beyond;
             report.violations.extend(audit.violations.into_iter().map(|told| format!("{stage}: {told}")));
         }
-        let begun = Instant::now();
-        let run = member(scenario.cdcconsumer(), "cdcconsumer").start();
-        let ends: i64 = topics.iter().flat_map(|topic| scenario.ends(topic)).map(|(_, end)| end).sum();
-        until("nothing is left to do", 60, async || sum(&scenario.committed(&group, &topics)) == ends).await;
-        report.recovered.push(begun.elapsed());
-        report.rss_bytes_max = report.rss_bytes_max.max(run.rss_bytes());
-        run.signal("TERM");
-        assert_eq!(run.exit_code(25).await, 0);
+        victim.recovers(&mut report).await;
     }
-    for (table, topic, id, keys) in TABLES {
-        let expected = Journal::read(&scenario, &scenario.topic(topic)).expected(id, keys);
-        assert_same(table, &scenario.writetimes(&scenario.id, table).await, &expected);
-    }
-    let letters: BTreeSet<(i32, i64)> = scenario.dead_letters().iter().map(|letter| place(&letter.origin())).collect();
-    assert_eq!(letters, planted, "dead letters are the planted ones");
+    assert_tables(&scenario).await;
+    assert_letters(&scenario, &planted);
     report.end();
 }
 
@@ -86,9 +71,15 @@ async fn consumer_dies_at_every_stage() {
     let _turn = turn().await;
     let scenario = Scenario::new("chaos_pg").await;
     scenario.sql(LEDGER).await;
-    let group = scenario.postgres_group();
-    let (users, orders) = (scenario.topic("users"), scenario.topic("orders"));
-    let topics = [users.as_str(), orders.as_str()];
+    let victim = Victim {
+        scenario: &scenario,
+        program: Scenario::consumer,
+        name: "consumer",
+        // Every record is a transaction of its own, so that there are many places to die.
+        setting: "limits.batch_records_max=1",
+        group: scenario.postgres_group(),
+        topics: [scenario.topic("users"), scenario.topic("orders")],
+    };
     let mut report = Report::new(2, "consumer killed at a stage", seed());
     let mut dice = Dice(report.seed | 1);
     let mut histories: Vec<History> = Vec::new();
@@ -99,24 +90,11 @@ async fn consumer_dies_at_every_stage() {
             assert_eq!(history.producer(&scenario).start().exit_code(60).await, 0, "producer");
             histories.push(history);
             let poison: Vec<Raw> = (0..POISON).map(|number| Raw::new(format!("bad {number}"), "{not json")).collect();
-            planted.extend(scenario.produce_all(&users, &poison).await);
-            // Every record is a transaction of its own, so that there are many places to die.
-            let run = member(scenario.consumer(), "consumer").set("limits.batch_records_max=1");
-            let before = sum(&scenario.committed(&group, &topics));
-            let run = run.env("FAILPOINT", &format!("{stage}:{}", 1 + dice.below(visits))).start();
-            if stage == "revoking" {
-                until("it has committed", 60, async || sum(&scenario.committed(&group, &topics)) > before).await;
-                run.signal("TERM");
-            }
-            die(&run, stage, &mut report).await;
-            until("its connections are gone", 20, async || {
-                let theirs = "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database() \
-                              AND application_name = 'rowferry'";
-                scenario.postgres_query(theirs).await[0]["n"].as_deref() == Some("0")
-            })
-            .await;
-            let applied = applied(&scenario).await;
-            for (place, commit) in scenario.committed(&group, &topics) {
+            planted.extend(scenario.produce_all(&victim.topics[0], &poison).await);
+            victim.dies(stage, 1 + dice.below(visits), &mut report).await;
+            scenario.until_consumer_is_gone().await;
+            let applied = scenario.progress().await;
+            for (place, commit) in victim.commits() {
                 let applied = applied.get(&place).copied().unwrap_or_default();
                 report.redelivered += (applied - commit.next_offset).max(0) as u64;
                 if commit.next_offset > applied {
@@ -124,28 +102,13 @@ async fn consumer_dies_at_every_stage() {
                 }
             }
         }
-        let begun = Instant::now();
-        let run = member(scenario.consumer(), "consumer").start();
-        let ends: i64 = topics.iter().flat_map(|topic| scenario.ends(topic)).map(|(_, end)| end).sum();
-        until("nothing is left to do", 60, async || sum(&scenario.committed(&group, &topics)) == ends).await;
-        report.recovered.push(begun.elapsed());
-        report.rss_bytes_max = report.rss_bytes_max.max(run.rss_bytes());
-        run.signal("TERM");
-        assert_eq!(run.exit_code(25).await, 0);
+        victim.recovers(&mut report).await;
     }
     assert_rows(&scenario, &histories).await;
-    report.violations.extend(ledger_violations(&scenario, &topics).await);
-    let letters: BTreeSet<(i32, i64)> = scenario.dead_letters().iter().map(|letter| place(&letter.origin())).collect();
-    assert_eq!(letters, planted, "dead letters are the planted ones");
+    report.violations.extend(ledger_violations(&scenario, &victim.topics).await);
+    assert_letters(&scenario, &planted);
     report.end();
 }
-
-/// Table, topic, the column of the id, key columns.
-pub const TABLES: [(&str, &str, &str, &[&str]); 3] = [
-    ("users", "public.users", "id", &["id"]),
-    ("orders", "public.orders", "order_id", &["order_id"]),
-    ("orders_by_user", "public.orders", "order_id", &["user_id", "order_id"]),
-];
 
 const LEDGER: &str = "\
     CREATE TABLE ledger (id bigserial, topic text, partition int, from_offset bigint, to_offset bigint);
@@ -158,49 +121,70 @@ const LEDGER: &str = "\
     END $$;
     CREATE TRIGGER note AFTER INSERT OR UPDATE ON rowferry_progress FOR EACH ROW EXECUTE FUNCTION note_position();";
 
-/// With an id that the next life takes over at once instead of waiting for the session to end.
-fn member<'s>(program: Program<'s>, section: &str) -> Program<'s> {
-    program.set(&format!("{section}.group_instance_id=chaos"))
+/// One of the consumers, and what it consumes.
+struct Victim<'s> {
+    scenario: &'s Scenario,
+    program: fn(&'s Scenario) -> Program<'s>,
+    name: &'s str,
+    /// Of the lives that end by a kill.
+    setting: &'s str,
+    group: String,
+    topics: [String; 2],
 }
 
-async fn die(run: &Arc<Started>, stage: &str, report: &mut Report) {
-    report.injected += 1;
-    run.logs(&format!("failpoint {stage} reached"), 60).await;
-    report.observed += 1;
-    report.rss_bytes_max = report.rss_bytes_max.max(run.rss_bytes());
-    run.signal("KILL");
-    run.ended(10).await;
+impl<'s> Victim<'s> {
+    /// With an id that the next life takes over at once instead of waiting for the session to end.
+    fn member(&self) -> Program<'s> {
+        (self.program)(self.scenario).set(&format!("{}.group_instance_id=chaos", self.name))
+    }
+
+    fn commits(&self) -> Commits {
+        self.scenario.committed(&self.group, &self.topics.each_ref().map(String::as_str))
+    }
+
+    fn committed(&self) -> i64 {
+        self.scenario.committed_sum(&self.group, &self.topics.each_ref().map(String::as_str))
+    }
+
+    /// A life that ends with this visit to the stage.
+    async fn dies(&self, stage: &str, visit: u64, report: &mut Report) {
+        let before = self.committed();
+        let run = self.member().set(self.setting).env("FAILPOINT", &format!("{stage}:{visit}")).start();
+        if stage == "revoking" {
+            until("it has committed", 60, async || self.committed() > before).await;
+            run.signal("TERM");
+        }
+        report.injected += 1;
+        run.logs(&format!("failpoint {stage} reached"), 60).await;
+        report.observed += 1;
+        report.rss_bytes_max = report.rss_bytes_max.max(run.rss_bytes());
+        run.signal("KILL");
+        run.ended(10).await;
+    }
+
+    /// A life that does all that is left, and ends in order.
+    async fn recovers(&self, report: &mut Report) {
+        let begun = Instant::now();
+        let run = self.member().start();
+        let end = self.scenario.ends_sum(&self.topics.each_ref().map(String::as_str));
+        until("nothing is left to do", 60, async || self.committed() == end).await;
+        report.recovered.push(begun.elapsed());
+        report.rss_bytes_max = report.rss_bytes_max.max(run.rss_bytes());
+        run.signal("TERM");
+        assert_eq!(run.exit_code(25).await, 0);
+    }
 }
 
 fn bad_change(dice: &mut Dice, number: u64) -> Raw {
-    let partition = dice.below(crate::load::PARTITIONS) as i32;
+    let partition = dice.below(PARTITIONS) as i32;
     Raw::new(key(&user(1_000 + number, "")), "{not json").to(partition).at(1_760_000_000_000)
 }
 
-fn place((_, partition, offset): &(String, i32, i64)) -> (i32, i64) {
-    (*partition, *offset)
-}
-
-fn sum(commits: &Commits) -> i64 {
-    commits.values().map(|commit| commit.next_offset).sum()
-}
-
-async fn audit(scenario: &Scenario, committed: &Commits) -> Audit {
-    let mut audit = Audit::default();
-    for (table, topic, id, _) in TABLES {
-        let topic = scenario.topic(topic);
-        let found = scenario.cassandra_rows(table).await;
-        Journal::read(scenario, &topic).audit(&topic, table, id, &found, committed, &mut audit);
-    }
-    audit
-}
-
-/// The next offset of each partition in `rowferry_progress`.
-async fn applied(scenario: &Scenario) -> BTreeMap<(String, i32), i64> {
-    let rows = scenario.postgres_query("SELECT topic, partition, next_offset FROM rowferry_progress").await;
-    let number = |text: &Option<String>| text.as_deref().unwrap().parse::<i64>().unwrap();
-    let place = |row: &crate::rows::Row| (row["topic"].clone().unwrap(), number(&row["partition"]) as i32);
-    rows.iter().map(|row| (place(row), number(&row["next_offset"]))).collect()
+/// The dead letters are the planted records, which all stand in one topic. One may be there twice.
+fn assert_letters(scenario: &Scenario, planted: &BTreeSet<(i32, i64)>) {
+    let origins = scenario.dead_letters().into_iter().map(|letter| letter.origin());
+    let letters: BTreeSet<(i32, i64)> = origins.map(|(_, partition, offset)| (partition, offset)).collect();
+    assert_eq!(letters, *planted, "dead letters are the planted ones");
 }
 
 /// Postgres holds what all histories together lead to.
@@ -220,7 +204,7 @@ async fn assert_rows(scenario: &Scenario, histories: &[History]) {
 }
 
 /// Where the moves of a position do not join: what lies between was applied twice, or not at all.
-async fn ledger_violations(scenario: &Scenario, topics: &[&str]) -> Vec<String> {
+async fn ledger_violations(scenario: &Scenario, topics: &[String]) -> Vec<String> {
     let mut violations = Vec::new();
     let moves = "SELECT lpad(id::text, 12, '0') AS at, topic, partition, from_offset, to_offset FROM ledger";
     let mut stands: BTreeMap<(String, String), String> = BTreeMap::new();

@@ -41,7 +41,7 @@ impl Report {
         }
     }
 
-    /// Writes the line down, and fails the test when a promise was broken or when faults were injected and none hit.
+    /// Writes the line down, and fails the test when a promise was broken or when a fault that was injected did not hit.
     pub fn end(mut self) {
         self.recovered.sort();
         let ms = |at: usize| self.recovered.get(at).map(|recovered| recovered.as_millis() as u64);

@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::history::History;
 use crate::load::Dice;
 use crate::process::{Program, Started};
-use crate::rows::{Row, Rows, debezium_row};
+use crate::rows::{Rows, debezium_row};
 use crate::stack::{Scenario, until};
 use crate::topics::Stored;
 
@@ -37,7 +37,7 @@ async fn ten_kills_of_each_consumer_under_load_lose_nothing_and_repeat_nothing()
     assert_eq!(producer.exit_code(60).await, 0, "producer");
     let (users, orders) = (scenario.topic("users"), scenario.topic("orders"));
     until("consumer has applied everything", 60, async || {
-        progress(&scenario).await.values().sum::<i64>() == ends(&scenario, &[&users, &orders])
+        scenario.progress().await.values().sum::<i64>() == scenario.ends_sum(&[&users, &orders])
     })
     .await;
     last.signal("TERM");
@@ -65,24 +65,18 @@ async fn kill_consumer(scenario: &Scenario, seed: u64, producer: &Started) -> Ar
     let mut dice = Dice(seed | 1);
     let (users, orders) = (scenario.topic("users"), scenario.topic("orders"));
     for life in 1..=KILLS {
-        let before: i64 = progress(scenario).await.values().sum();
+        let before: i64 = scenario.progress().await.values().sum();
         producer.signal("CONT");
         let run = consumer().set(SMALL).start();
         until(&format!("life {life} of consumer applies records"), 60, async || {
             assert!(run.is_running(), "it ended by itself");
-            progress(scenario).await.values().sum::<i64>() > before
+            scenario.progress().await.values().sum::<i64>() > before
         })
         .await;
         kill(&run, &mut dice).await;
         producer.signal("STOP");
-        // What it had sent before is done by the server, or not.
-        until("its connections are gone", 20, async || {
-            let theirs = "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database() \
-                          AND application_name = 'rowferry'";
-            scenario.postgres_query(theirs).await[0]["n"].as_deref() == Some("0")
-        })
-        .await;
-        let progress = progress(scenario).await;
+        scenario.until_consumer_is_gone().await;
+        let progress = scenario.progress().await;
         let committed = scenario.committed(&scenario.postgres_group(), &[&users, &orders]);
         for (place, commit) in &committed {
             let applied = progress.get(place).copied().unwrap_or_default();
@@ -90,7 +84,7 @@ async fn kill_consumer(scenario: &Scenario, seed: u64, producer: &Started) -> Ar
         }
         let applied: i64 = progress.values().sum();
         let repeated: i64 = applied - committed.values().map(|commit| commit.next_offset).sum::<i64>();
-        let waiting = ends(scenario, &[&users, &orders]) - applied;
+        let waiting = scenario.ends_sum(&[&users, &orders]) - applied;
         eprintln!("consumer, life {life}: applied {before}..{applied}, {repeated} not committed, {waiting} waiting");
     }
     producer.signal("CONT");
@@ -102,9 +96,9 @@ async fn kill_cdcconsumer(scenario: &Scenario, seed: u64) {
     let [users, orders] = scenario.change_topics();
     let group = scenario.cassandra_group();
     let committed = || scenario.committed(&group, &[&users, &orders]);
-    let sum = || committed().values().map(|commit| commit.next_offset).sum::<i64>();
+    let sum = || scenario.committed_sum(&group, &[&users, &orders]);
     for life in 1..=KILLS {
-        until("there are changes to apply", 60, async || ends(scenario, &[&users, &orders]) > sum() + 100).await;
+        until("there are changes to apply", 60, async || scenario.ends_sum(&[&users, &orders]) > sum() + 100).await;
         let before = sum();
         let run = static_member(scenario.cdcconsumer(), "cdcconsumer").set(SMALL).start();
         until(&format!("life {life} of cdcconsumer applies records"), 60, async || {
@@ -115,7 +109,7 @@ async fn kill_cdcconsumer(scenario: &Scenario, seed: u64) {
         kill(&run, &mut dice).await;
         let below: BTreeMap<(String, i32), i64> =
             committed().into_iter().map(|(place, commit)| (place, commit.next_offset)).collect();
-        let waiting = ends(scenario, &[&users, &orders]) - below.values().sum::<i64>();
+        let waiting = scenario.ends_sum(&[&users, &orders]) - below.values().sum::<i64>();
         eprintln!("cdcconsumer, life {life}: committed {before}..{}, {waiting} waiting", below.values().sum::<i64>());
         // The tables first: a record that comes in between can only explain more.
         for (topic, tables) in [(&users, &["users"][..]), (&orders, &["orders", "orders_by_user"])] {
@@ -136,22 +130,6 @@ async fn kill(run: &Started, dice: &mut Dice) {
     tokio::time::sleep(Duration::from_millis(dice.below(LIFE_MS_MAX))).await;
     run.signal("KILL");
     run.ended(10).await;
-}
-
-/// The next offset of each partition in `rowferry_progress`.
-async fn progress(scenario: &Scenario) -> BTreeMap<(String, i32), i64> {
-    let rows = scenario.postgres_query("SELECT topic, partition, next_offset FROM rowferry_progress").await;
-    let text = |row: &Row, column: &str| row[column].clone().unwrap();
-    rows.iter()
-        .map(|row| {
-            let place = (text(row, "topic"), text(row, "partition").parse().unwrap());
-            (place, text(row, "next_offset").parse().unwrap())
-        })
-        .collect()
-}
-
-fn ends(scenario: &Scenario, topics: &[&str]) -> i64 {
-    topics.iter().flat_map(|topic| scenario.ends(topic)).map(|(_, end)| end).sum()
 }
 
 /// For each row, by its id: what its records from the last committed one on say that it is. A row with no committed

@@ -9,6 +9,7 @@ use rdkafka::message::{Header, Headers as _, Message as _, OwnedHeaders};
 use rdkafka::producer::FutureRecord;
 use rdkafka::{Offset, TopicPartitionList};
 
+use crate::rows::Row;
 use crate::stack::{BROKERS, Scenario, client, stack_is_down, until};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -268,6 +269,38 @@ impl Scenario {
                 _ => None,
             })
             .collect()
+    }
+
+    /// The next offsets that the group committed, summed up.
+    pub fn committed_sum(&self, group: &str, topics: &[&str]) -> i64 {
+        self.committed(group, topics).values().map(|commit| commit.next_offset).sum()
+    }
+
+    /// The next offsets of all partitions, summed up.
+    pub fn ends_sum(&self, topics: &[&str]) -> i64 {
+        topics.iter().flat_map(|topic| self.ends(topic)).map(|(_, end)| end).sum()
+    }
+
+    /// The next offset of each partition in `rowferry_progress`.
+    pub async fn progress(&self) -> BTreeMap<(String, i32), i64> {
+        let rows = self.postgres_query("SELECT topic, partition, next_offset FROM rowferry_progress").await;
+        let text = |row: &Row, column: &str| row[column].clone().unwrap();
+        rows.iter()
+            .map(|row| {
+                let place = (text(row, "topic"), text(row, "partition").parse().unwrap());
+                (place, text(row, "next_offset").parse().unwrap())
+            })
+            .collect()
+    }
+
+    /// Waits until Postgres has done, or not done, what a `consumer` that was killed had sent.
+    pub async fn until_consumer_is_gone(&self) {
+        until("its connections are gone", 20, async || {
+            let theirs = "SELECT count(*) AS n FROM pg_stat_activity WHERE datname = current_database() \
+                          AND application_name = 'rowferry'";
+            self.postgres_query(theirs).await[0]["n"].as_deref() == Some("0")
+        })
+        .await;
     }
 
     /// Writes commits into a group that has no members.
