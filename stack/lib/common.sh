@@ -24,13 +24,19 @@ give_up() {
 
 is_server() { case " $SERVERS " in *" $1 "*) ;; *) die "no server is called '$1'; there are: $SERVERS" ;; esac; }
 
-# Prints the pid of a running server. A pid file alone proves nothing, the number may belong to
-# another process by now: ours is the one that works inside the server's folder.
+# Prints the pid of a running server. A number alone proves nothing, it may belong to another process by now: ours is
+# the one that began when the file says. (Not the one in the server's folder: a JVM leaves it for a moment at its start.)
 pid_of() {
-  local pid cwd
-  { read -r pid <"$PIDS/$1"; } 2>/dev/null && [ -n "$pid" ] || return 1
-  cwd=$(readlink "/proc/$pid/cwd" 2>/dev/null) || return 1
-  case $cwd/ in "$STATE/$1"/*) echo "$pid" ;; *) return 1 ;; esac
+  local pid born
+  { read -r pid born <"$PIDS/$1"; } 2>/dev/null && [ -n "$born" ] && [ "$(born_of "$pid")" = "$born" ] && echo "$pid"
+}
+
+# When a process began, in ticks since the machine did; nothing for one that has ended, collected or not.
+born_of() {
+  local stat
+  { read -r stat <"/proc/$1/stat"; } 2>/dev/null || return 1
+  read -ra stat <<<"${stat##*) }"
+  [ "${stat[0]}" != Z ] && echo "${stat[19]}"
 }
 
 # launch NAME COMMAND...: in the server's folder, in a session of its own, with no descriptor of
@@ -39,7 +45,7 @@ launch() {
   local name=$1; shift
   [ -f "$LOGS/$name.log" ] && mv -f "$LOGS/$name.log" "$LOGS/$name.log.1"
   (
-    cd "$STATE/$name" || exit 1      # before the fork, because its folder is how pid_of knows it
+    cd "$STATE/$name" || exit 1
     (
       for fd in /proc/self/fd/*; do
         fd=${fd##*/}
@@ -47,7 +53,7 @@ launch() {
       done
       exec setsid "$@" </dev/null >"$LOGS/$name.log" 2>&1
     ) &
-    echo $! >"$PIDS/$name"
+    echo "$! $(born_of $!)" >"$PIDS/$name"
   )
 }
 
@@ -86,8 +92,6 @@ start() {
     # shellcheck disable=SC2046
     free_ports "$1" $("${kind}_ports" "$1")
     "${kind}_launch" "$1"
-    # The child is ours only once it has entered its folder.
-    for _ in 1 2 3 4 5 6 7 8 9 10; do pid_of "$1" >/dev/null && break; sleep 0.1; done
   fi
   wait_for "$1" "${kind}_answers" "$1"
 }
