@@ -61,8 +61,8 @@ impl Guard {
     /// are lower than this record's.
     pub const REDRIVEN: Guard = Guard { redriven: true, ..Guard::NEW };
 
-    /// The marks of a floor, for what stands behind it when all before it was read again. A delete that was no suspect was
-    /// not saved with them, and its tombstone may come now.
+    /// The marks of a floor, for what stands behind it when all before it was read again. A floor that was found in the
+    /// sink has none, and a delete's tombstone may come now.
     pub fn behind(self, read_again: Guard) -> Guard {
         Guard { deleted: self.deleted.or(read_again.deleted), ..self }
     }
@@ -125,20 +125,20 @@ impl Guard {
 
     /// Whether there is nothing to save.
     pub fn is_empty(&self) -> bool {
-        // A delete is a suspect by a mark.
+        // A delete that has a position has left a mark.
         self.marks[0].is_none()
     }
 
     /// Appends the saved form, each part's name behind a prefix: ASCII, at most [`GUARD_BYTES_MAX`] long without the
-    /// prefixes. A delete that was no suspect is not kept: its tombstone is taken as it is either way.
+    /// prefixes.
     pub(super) fn save(&self, out: &mut String, prefix: &str) {
         for mark in self.marks.iter().flatten() {
             // Writing into a string never fails.
             let _ = write!(out, ":{prefix}mark={:016x}.{}.{}", mark.source, hex(mark.position), mark.ts_us);
         }
-        if let Some(Deleted { key, standing: Standing { position: Some(position), suspect: true, .. } }) = self.deleted
-        {
-            let _ = write!(out, ":{prefix}deleted={key:016x}.{}", hex(position));
+        if let Some(Deleted { key, standing: Standing { position: Some(position), suspect, .. } }) = self.deleted {
+            let name = if suspect { SUSPECT_DELETE } else { DELETE };
+            let _ = write!(out, ":{prefix}{name}={key:016x}.{}", hex(position));
         }
     }
 
@@ -154,11 +154,12 @@ impl Guard {
                     let (source, position) = (unhex_u64(source)?, unhex(position)?);
                     guard.marks[marks.next()?] = Some(Mark { source, position, ts_us: ts_us.parse().ok()? });
                 }
-                ("deleted", deleted) if guard.deleted.is_none() => {
+                (name @ (SUSPECT_DELETE | DELETE), deleted) if guard.deleted.is_none() => {
                     let (key, position) = deleted.split_once('.')?;
+                    let suspect = name == SUSPECT_DELETE;
                     // Its stream was heard last.
-                    let mark = guard.marks[0].map(|mark| mark.position);
-                    let standing = Standing { position: Some(unhex(position)?), suspect: true, mark };
+                    let mark = guard.marks[0].filter(|_| suspect).map(|mark| mark.position);
+                    let standing = Standing { position: Some(unhex(position)?), suspect, mark };
                     guard.deleted = Some(Deleted { key: unhex_u64(key)?, standing });
                 }
                 _ => return None,
@@ -167,6 +168,10 @@ impl Guard {
         Some(guard)
     }
 }
+
+/// The parts' names of a delete that was a suspect, and of one that was not: its tombstone has not come yet.
+const SUSPECT_DELETE: &str = "deleted";
+const DELETE: &str = "gone";
 
 /// The longest saved form: every mark, each with the longest time, and a delete.
 pub const GUARD_BYTES_MAX: usize = MARKS_MAX * (":mark=".len() + 16 + 1 + 2 * POSITION_BYTES + 1 + 20)

@@ -104,6 +104,7 @@ fn a_tombstone_stands_where_its_delete_stands_also_after_a_restart() {
     let tombstone = Decoded::Tombstone(vec![Value::Int(1)]);
     let mut guard = Guard::NEW;
     let (first, _) = guard.stand(Some(b"k"), &delete(12));
+    assert_eq!(reloaded(guard).stand(Some(b"k"), &tombstone).0, first);
     assert_eq!(guard.stand(Some(b"k"), &tombstone).0, first);
     assert_eq!(guard.stand(Some(b"k"), &tombstone).0, Standing::default(), "one tombstone for one delete");
     let (again, _) = guard.stand(Some(b"k"), &delete(11));
@@ -138,6 +139,7 @@ fn the_saved_form_is_read_as_it_was_written_and_nothing_else_is() {
         format!("rowferry:3:last=2:mark={text}:floor=4@1"),
         format!("rowferry:3:last=2:mark={text}:deleted={deleted}:deleted={deleted}"),
         format!("rowferry:3:last=2:mark={text}:deleted={deleted}:mark={text}"),
+        format!("rowferry:3:last=2:mark={text}:deleted={deleted}:gone={deleted}"),
         format!("rowferry:3:last=2:deleted={deleted}"),
         format!("rowferry:3:last=2:mark={}", &text[1..]),
         format!("rowferry:3:last=2:mark={}", text.replace("2f", "2ö")),
