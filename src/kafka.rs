@@ -2,6 +2,7 @@
 
 pub mod access;
 pub mod poll;
+mod commit;
 mod rebalance;
 pub mod place;
 pub mod partition;
@@ -30,6 +31,8 @@ use rdkafka::error::KafkaError;
 
 use crate::kafka::access::Access;
 use crate::version::SavedError;
+
+pub use commit::COMMIT_GRACE;
 
 /// How to consume: plain values, filled by the binary from its configuration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,14 +64,15 @@ pub const LETTER_BYTES_MAX: i64 = 16 * 1024 * 1024;
 pub const LETTER_HEADERS_BYTES: i64 = 4 * 1024;
 
 /// The settings of rule K1 to K7, the same for everyone who reads in the group.
-const GROUP_SETTINGS: [(&str, &str); 12] = [
+const GROUP_SETTINGS: [(&str, &str); 13] = [
     ("enable.auto.commit", "false"),
     ("enable.auto.offset.store", "false"),
     ("auto.offset.reset", "error"),
     ("isolation.level", "read_committed"),
     ("partition.assignment.strategy", "cooperative-sticky"),
-    // The longest that a commit blocks when no coordinator answers (K5).
     ("session.timeout.ms", "10000"),
+    // A broker that is connected and answers nothing is left after this time, and not after a minute.
+    ("socket.timeout.ms", "10000"),
     ("heartbeat.interval.ms", "2000"),
     ("enable.partition.eof", "true"),
     // What librdkafka reads ahead, beside what the partitions hold (K11).

@@ -164,6 +164,11 @@ impl Partition {
         progress
     }
 
+    /// Which assignment this is.
+    pub fn epoch(&self) -> Epoch {
+        self.tenure.epoch()
+    }
+
     /// The offset and metadata to commit, if there is news.
     pub fn pending_commit(&mut self) -> Option<(i64, String)> {
         self.worker.as_ref()?;

@@ -1,4 +1,4 @@
-//! The one thread that polls and commits. It hands records to the partitions' workers and their positions to Kafka,
+//! The one thread that polls. It hands records to the partitions' workers and their positions to the committing thread,
 //! and never stops polling: a partition that has enough is paused.
 
 use std::sync::Arc;
@@ -12,10 +12,10 @@ use tokio::sync::watch;
 
 use crate::failpoint::{self, Stage};
 use crate::kafka::partition::plain_offset;
-use crate::kafka::rebalance::{Context, commit};
+use crate::kafka::rebalance::Context;
 use crate::kafka::start::{self, Unready};
 use crate::kafka::topic_watch::TopicWatch;
-use crate::kafka::{ConsumerSettings, group_client, verdict};
+use crate::kafka::{ConsumerSettings, commit, group_client, verdict};
 use crate::pipeline::{Pipeline, State};
 use crate::retry::Backoff;
 use crate::sink::{Failure, Sink};
@@ -45,6 +45,8 @@ pub enum PollError {
     OffsetGone,
     #[error("the Kafka client has failed for good: {0}")]
     Fatal(KafkaError),
+    #[error("a thread cannot be started: {0}")]
+    Thread(std::io::Error),
     #[error("Kafka: {0}")]
     Stopped(String),
 }
@@ -72,8 +74,13 @@ pub fn run<S: Sink>(
     }
     let config = group_client(&settings);
     let topics = settings.topics.clone();
-    let consumer: BaseConsumer<Context<S>> =
-        config.create_with_context(Context::new(settings, pipeline, runtime)).map_err(PollError::Client)?;
+    let (committer, commits) = commit::channel();
+    let context = Context::new(settings, pipeline, runtime, committer);
+    let consumer: BaseConsumer<Context<S>> = config.create_with_context(context).map_err(PollError::Client)?;
+    let consumer = Arc::new(consumer);
+    let shared = consumer.clone();
+    let commits = move || commits.run(&shared);
+    let committing = std::thread::Builder::new().name("commit".into()).spawn(commits).map_err(PollError::Thread)?;
     let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
     consumer.subscribe(&topics).map_err(PollError::Client)?;
     let watch = TopicWatch::new(&consumer);
@@ -83,6 +90,15 @@ pub fn run<S: Sink>(
         Err(PollError::OffsetGone) => consumer.context().abandon_all(),
         Ok(_) | Err(_) => consumer.context().revoke_all(&consumer),
     }
+    let mut committer = consumer.context().committer();
+    committer.close();
+    if committer.is_under_way() {
+        // The process ends without it.
+        tracing::warn!("the last commit was not answered: what it says is done again by the next owner");
+    } else if committing.join().is_err() {
+        tracing::error!("the committing thread panicked: what it had to say is done again by the next owner");
+    }
+    drop(committer);
     ended
 }
 
@@ -131,8 +147,9 @@ impl<S: Sink> Poll<'_, S> {
             self.take_records(if busy { POLL_TIMEOUT_BUSY } else { POLL_TIMEOUT })?;
             busy = self.serve_partitions();
             let now = Instant::now();
+            self.consumer.context().hear_commit();
             if now >= commit_at {
-                commit(self.consumer, self.consumer.context().owned().iter_mut());
+                self.consumer.context().begin_commit(self.consumer);
                 commit_at = Instant::now() + COMMIT_INTERVAL;
             }
             self.watch.look(now);

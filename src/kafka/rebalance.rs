@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::client::ClientContext;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, RebalanceProtocol};
+use rdkafka::consumer::{BaseConsumer, Consumer as _, ConsumerContext, RebalanceProtocol};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::statistics::Statistics;
 use rdkafka::topic_partition_list::TopicPartitionListElem;
@@ -17,6 +17,7 @@ use tokio::runtime::Handle;
 use crate::failpoint::{self, Stage};
 use crate::kafka::ConsumerSettings;
 use crate::kafka::access::judge;
+use crate::kafka::commit::{COMMIT_GRACE, Committer};
 use crate::kafka::partition::{Partition, Start, plain_offset};
 use crate::kafka::place::{Found, Place, begin, place, recovered};
 use crate::kafka::topic_id;
@@ -31,14 +32,17 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(5);
 const ASSIGN_TIMEOUT: Duration = Duration::from_secs(60);
 /// Between two questions, for some errors come at once while the client knows no broker.
 const ASSIGN_DELAY_MAX: Duration = Duration::from_secs(1);
+/// Each broker and each request may have words of its own for the same outage.
+const AWAY_SAID_INTERVAL: Duration = Duration::from_secs(10);
 
-/// The client's context: everything that its callbacks and the poll loop share. Both run on one thread, so the lock
-/// is never waited for.
+/// The client's context: everything that its callbacks and the poll loop share. Both run on one thread, so no lock is
+/// ever waited for.
 pub struct Context<S> {
     pub settings: ConsumerSettings,
     pub pipeline: Arc<Pipeline<S>>,
     pub runtime: Handle,
     owned: Mutex<Owned>,
+    committer: Mutex<Committer>,
     lag: Mutex<HashMap<TopicPartition, i64>>,
     away: Mutex<Option<Away>>,
     /// What the last connection that was refused was refused for.
@@ -49,6 +53,7 @@ pub struct Context<S> {
 #[derive(Debug, Clone)]
 struct Away {
     since: Instant,
+    said_at: Instant,
     text: String,
 }
 
@@ -64,12 +69,13 @@ pub struct Owned {
 }
 
 impl<S: Sink> Context<S> {
-    pub fn new(settings: ConsumerSettings, pipeline: Arc<Pipeline<S>>, runtime: Handle) -> Self {
+    pub fn new(settings: ConsumerSettings, pipeline: Arc<Pipeline<S>>, runtime: Handle, committer: Committer) -> Self {
         Context {
             settings,
             pipeline,
             runtime,
             owned: Mutex::default(),
+            committer: Mutex::new(committer),
             lag: Mutex::default(),
             away: Mutex::default(),
             refusal: Mutex::default(),
@@ -79,6 +85,31 @@ impl<S: Sink> Context<S> {
     pub fn owned(&self) -> MutexGuard<'_, Owned> {
         // A panic elsewhere leaves nothing half-changed here that the next owner would read wrongly.
         self.owned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn committer(&self) -> MutexGuard<'_, Committer> {
+        self.committer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hears what came of the commit under way, if it is known by now.
+    pub fn hear_commit(&self) {
+        let answer = self.committer().answer();
+        if answer.is_some_and(|answer| answer.tell(self.owned().iter_mut())) {
+            self.is_there();
+        }
+    }
+
+    /// Begins to commit what was finished, unless a commit is under way.
+    pub fn begin_commit(&self, consumer: &BaseConsumer<Self>) {
+        self.committer().begin(consumer, self.owned().iter_mut());
+    }
+
+    /// Waits for what comes of the commit under way, of the partitions that are ours and of these.
+    fn finish_commit(&self, revoked: &mut [Partition]) {
+        let answer = self.committer().wait(Instant::now() + COMMIT_GRACE);
+        if answer.is_some_and(|answer| answer.tell(self.owned().iter_mut().chain(revoked))) {
+            self.is_there();
+        }
     }
 
     /// Records between the last commit and the end of each partition, as the client's statistics last said.
@@ -91,14 +122,19 @@ impl<S: Sink> Context<S> {
         self.away.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|away| away.text.clone())
     }
 
-    /// The client says that it cannot reach Kafka. Said once; the status line repeats it.
+    /// The client says that it cannot reach Kafka. Said once, and when it says something else at a later time; the
+    /// status line repeats it.
     pub fn is_away(&self, text: String) {
+        let now = Instant::now();
         let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
-        if away.as_ref().is_none_or(|away| away.text != text) {
+        let known = away.take();
+        let since = known.as_ref().map_or(now, |away| away.since);
+        let said_at = known.as_ref().filter(|away| away.text == text || now < away.said_at + AWAY_SAID_INTERVAL);
+        if said_at.is_none() {
             tracing::warn!("waiting for Kafka: {text}");
-            let since = away.as_ref().map_or_else(Instant::now, |away| away.since);
-            *away = Some(Away { since, text });
         }
+        let said_at = said_at.map_or(now, |away| away.said_at);
+        *away = Some(Away { since, said_at, text });
     }
 
     /// Kafka has answered.
@@ -296,54 +332,17 @@ impl<S: Sink> Context<S> {
             }
         }
         failpoint::reach(Stage::Revoking);
+        // Of a lost assignment no commit is taken any more, and one that is under way is nothing to wait for.
         if !consumer.assignment_lost() {
-            commit(consumer, partitions.iter_mut());
+            self.finish_commit(&mut partitions);
+            self.committer().begin(consumer, partitions.iter_mut());
+            self.finish_commit(&mut partitions);
         }
         let mut lag = self.lag.lock().unwrap_or_else(PoisonError::into_inner);
         for partition in &partitions {
             lag.remove(&partition.id);
             tracing::info!(partition = %partition.id, next_offset = partition.progress().next_offset, "revoked");
         }
-    }
-}
-
-/// Commits what the partitions finished, and blocks until the broker has it (K5). What fails is committed with the
-/// next call.
-pub fn commit<'p, S: Sink>(consumer: &BaseConsumer<Context<S>>, partitions: impl Iterator<Item = &'p mut Partition>) {
-    let mut news: HashMap<TopicPartition, (&mut Partition, i64, String)> = partitions
-        .filter_map(|partition| {
-            let (offset, metadata) = partition.pending_commit()?;
-            Some((partition.id.clone(), (partition, offset, metadata)))
-        })
-        .collect();
-    if news.is_empty() {
-        return;
-    }
-    let committed = || -> KafkaResult<()> {
-        // This list carries leader epochs, which no other way of committing can set (K3). An element without news
-        // gets no offset, and the client leaves it out.
-        let list = consumer.position()?;
-        for mut element in list.elements() {
-            let id = TopicPartition { topic: element.topic().into(), partition: element.partition() };
-            match news.get(&id) {
-                Some((_, offset, metadata)) => {
-                    element.set_offset(Offset::Offset(*offset))?;
-                    element.set_metadata(metadata);
-                }
-                None => element.set_offset(Offset::Invalid)?,
-            }
-        }
-        failpoint::reach(Stage::BeforeCommit);
-        consumer.commit(&list, CommitMode::Sync)?;
-        failpoint::reach(Stage::AfterCommit);
-        Ok(())
-    };
-    match committed() {
-        Ok(()) => {
-            news.values_mut().for_each(|(partition, offset, _)| partition.committed(*offset));
-            consumer.context().is_there();
-        }
-        Err(error) => tracing::warn!("a commit did not go through and is tried again: {error}"),
     }
 }
 

@@ -9,7 +9,7 @@ use anyhow::Context as _;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::kafka::poll::{self, Ended, PollError};
-use crate::kafka::{ConsumerSettings, dead_letter, topic_ends};
+use crate::kafka::{COMMIT_GRACE, ConsumerSettings, dead_letter, topic_ends};
 use crate::ops::config::{Config, Consumer, RebalanceProtocol};
 use crate::ops::reselect;
 use crate::pipeline::bounds::Bounds;
@@ -49,8 +49,8 @@ pub struct Kind {
 
 /// Requests to the dead-letter producer, for topic ends and for source rows that wait in line.
 const REQUESTS_MAX: usize = 256;
-/// Part of the shutdown's grace that is kept for the last commit.
-const COMMIT_GRACE: Duration = Duration::from_secs(3);
+/// Part of the shutdown's grace that is kept for what comes after the last commit: to leave the group.
+const LEAVE_GRACE: Duration = Duration::from_secs(1);
 const CONNECT_DELAY_MAX: Duration = Duration::from_secs(5);
 
 /// Tries until it succeeds, with backoff, for ever. `Err` says how the binary ends: refused, or asked to stop.
@@ -154,7 +154,7 @@ pub async fn run<S: Sink>(
         versions: kind.versions,
         accept_added_partitions: kind.accept_added_partitions,
         held_bytes_max: config.limits.held_bytes_max,
-        revoke_grace: grace.saturating_sub(COMMIT_GRACE),
+        revoke_grace: grace.saturating_sub(COMMIT_GRACE + LEAVE_GRACE),
         exit_when_caught_up: kind.exit_when_caught_up,
     };
     let pipeline = Arc::new(Pipeline {
