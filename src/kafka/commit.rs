@@ -67,14 +67,14 @@ impl Commits {
 }
 
 impl Committer {
-    /// Begins to commit what the partitions have finished, unless a commit is under way.
+    /// Begins to commit what the partitions have finished, unless a commit is under way. True when one was begun.
     pub fn begin<'p, C: ConsumerContext>(
         &mut self,
         consumer: &BaseConsumer<C>,
         partitions: impl Iterator<Item = &'p mut Partition>,
-    ) {
+    ) -> bool {
         if self.under_way.is_some() {
-            return;
+            return false;
         }
         let mut news = News::new();
         let mut commits = HashMap::new();
@@ -85,7 +85,7 @@ impl Committer {
             }
         }
         if news.is_empty() {
-            return;
+            return false;
         }
         let sent = list(consumer, &commits).and_then(|list| {
             let lists = self.lists.as_ref().ok_or(CLOSED)?;
@@ -95,6 +95,7 @@ impl Committer {
             Ok(()) => self.under_way = Some(news),
             Err(error) => tried_again(&error),
         }
+        self.under_way.is_some()
     }
 
     pub fn is_under_way(&self) -> bool {

@@ -104,11 +104,28 @@ impl<S: Sink> Context<S> {
         self.committer().begin(consumer, self.owned().iter_mut());
     }
 
-    /// Waits for what comes of the commit under way, of the partitions that are ours and of these.
-    fn finish_commit(&self, revoked: &mut [Partition]) {
-        let answer = self.committer().wait(Instant::now() + COMMIT_GRACE);
-        if answer.is_some_and(|answer| answer.tell(self.owned().iter_mut().chain(revoked))) {
-            self.is_there();
+    /// Commits the last of what was finished of partitions that are given up. A rebalance or a coordinator that has just
+    /// moved refuses it for a moment, so it is tried again until the grace is over.
+    fn commit_last(&self, consumer: &BaseConsumer<Self>, revoked: &mut [Partition]) {
+        let deadline = Instant::now() + COMMIT_GRACE;
+        let mut backoff = Backoff::new();
+        loop {
+            // At first it is one that was begun before.
+            let answer = self.committer().wait(deadline);
+            let failed = match answer {
+                Some(answer) => !answer.tell(self.owned().iter_mut().chain(&mut *revoked)),
+                None => false,
+            };
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            if failed {
+                std::thread::sleep(backoff.next_delay(rand::random()).min(left));
+            }
+            if !self.committer().begin(consumer, revoked.iter_mut()) {
+                return;
+            }
         }
     }
 
@@ -334,9 +351,7 @@ impl<S: Sink> Context<S> {
         failpoint::reach(Stage::Revoking);
         // Of a lost assignment no commit is taken any more, and one that is under way is nothing to wait for.
         if !consumer.assignment_lost() {
-            self.finish_commit(&mut partitions);
-            self.committer().begin(consumer, partitions.iter_mut());
-            self.finish_commit(&mut partitions);
+            self.commit_last(consumer, &mut partitions);
         }
         let mut lag = self.lag.lock().unwrap_or_else(PoisonError::into_inner);
         for partition in &partitions {

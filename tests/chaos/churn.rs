@@ -1,4 +1,4 @@
-//! Fault 9: members that come and go all the time, as in a rollout that does not end.
+//! Faults 9 and 17: members that come and go all the time, as in a rollout that does not end.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -73,4 +73,63 @@ async fn members_come_and_go(protocol: &str, settings: &[&str]) {
     assert_tables(&scenario).await;
     assert_eq!(load.expected(), scenario.all_writetimes(&scenario.id).await);
     report.end();
+}
+
+/// 40 s. What a member finished it has committed when it ends in order: nothing comes twice.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_of_two_is_restarted_again_and_again_under_load() {
+    let _turn = turn().await;
+    let scenario = Scenario::new("chaos_rolling").await;
+    let mut report = Report::new(17, "rolling restarts of two members", seed());
+    let mut load = Load::new(report.seed);
+    let group = scenario.cassandra_group();
+    let [users, orders] = scenario.change_topics();
+    let committed = || scenario.committed_sum(&group, &[&users, &orders]);
+    let end = || scenario.ends_sum(&[&users, &orders]);
+    let member = |name: &str| {
+        scenario
+            .cdcconsumer()
+            .set(&format!("cdcconsumer.group_instance_id={name}"))
+            .set("kafka.properties.debug=cgrp")
+            .set("log.level=debug,hyper=warn")
+            .start()
+    };
+    let mut members = [member("a"), member("b")];
+    let mut lives: Vec<Arc<Started>> = members.to_vec();
+    for round in 0..4 * rounds() {
+        load.go_on(&scenario, 2 * CHANGES).await;
+        let at = (round % 2) as usize;
+        report.injected += 1;
+        members[at].signal("TERM");
+        assert_eq!(members[at].exit_code(30).await, 0, "a member that is restarted");
+        report.observed += 1;
+        let begun = Instant::now();
+        members[at] = member(["a", "b"][at]);
+        lives.push(members[at].clone());
+        until("everything is applied", 60, async || committed() == end()).await;
+        report.recovered.push(begun.elapsed());
+    }
+    report.rss_bytes_max = members[0].rss_bytes();
+    for run in &members {
+        run.signal("TERM");
+        assert_eq!(run.exit_code(30).await, 0);
+    }
+    let finished: u64 = lives.iter().map(|life| finished(life)).sum();
+    report.redelivered = finished.saturating_sub(u64::try_from(end()).unwrap());
+    if report.redelivered > 0 {
+        report.violations.push(format!("{} records came twice", report.redelivered));
+    }
+    assert_tables(&scenario).await;
+    assert_eq!(load.expected(), scenario.all_writetimes(&scenario.id).await);
+    report.end();
+}
+
+/// How many records a life has finished: where it left each partition off, less where it began.
+fn finished(life: &Started) -> u64 {
+    let log = life.log();
+    let offsets = |what: &str| -> i64 {
+        let lines = log.lines().filter(|line| line.contains(what)).filter_map(|line| line.split("next_offset=").nth(1));
+        lines.map(|rest| rest.split_whitespace().next().unwrap().parse::<i64>().unwrap()).sum()
+    };
+    u64::try_from(offsets(" revoked ") - offsets(" assigned ")).unwrap()
 }
