@@ -51,7 +51,10 @@ impl Stored {
     /// the one that got this version, or by one at the mark or beyond. That one was no suspect or came behind one that
     /// was none, so it was not in the suspect's batch, and what was decided of the suspect then was durable before it.
     pub fn holds(&self, position: Position, version: i64, mark: Option<Position>) -> bool {
-        let is_later = self.version >= version;
+        // One reading gives a version and the next to one record alone. Another change has them from a reading before
+        // a seek, where versions were no lower: so it is an earlier one.
+        let is_another = self.version <= version + 1 && self.position != position;
+        let is_later = self.version >= version && !is_another;
         let is_of_a_later_batch = mark.is_some_and(|mark| !self.position.is_before(mark));
         (!is_later || is_of_a_later_batch) && !self.position.is_before(position)
     }
@@ -134,6 +137,21 @@ mod tests {
         }
         assert!(!at(0, 12, 1).is_before(at(10, 12, 1)) && !at(10, 12, 1).is_before(at(0, 12, 1)), "the same change");
         assert!(!Position::ZERO.is_before(Position::ZERO));
+    }
+
+    #[test]
+    fn a_row_holds_what_is_before_it_unless_a_later_record_wrote_it() {
+        let suspect = at(10, 12, 1);
+        let holds = |position, version, mark| Stored { position, version }.holds(suspect, 6, mark);
+        assert!(holds(at(20, 15, 2), 4, None) && holds(suspect, 4, None));
+        assert!(!holds(at(10, 11, 1), 4, None), "it is behind");
+        assert!(
+            !holds(suspect, 6, None) && !holds(suspect, 7, None),
+            "its own write, which may not have arrived whole"
+        );
+        assert!(!holds(at(20, 15, 2), 8, None), "a later record");
+        assert!(holds(at(20, 15, 2), 8, Some(at(20, 15, 2))), "of a later batch");
+        assert!(holds(at(20, 15, 2), 6, None), "another change of this version: from before a seek");
     }
 
     #[test]

@@ -197,10 +197,10 @@ fn what_this_record_or_a_later_one_wrote_before_is_written_again() {
     // The version of the first suspect is 110, of the second 120: we wrote the second before we died, and not all of it
     // need have arrived.
     let changes = ["10 u 2 ,\"a\":1", "5 u 1 ,\"a\":5,\"b\":5", "6 u 1 ,\"a\":6"];
-    let written = |version| settled(&[guarded("docs")], &changes, &[Some((6, version))]);
-    assert!(written(121).contains("--- 0 dropped"), "{}", written(121));
-    assert!(written(110).contains("--- 0 dropped"), "{}", written(110));
-    assert!(written(109).contains("--- 2 dropped"), "{}", written(109));
+    let written = |lsn, version| settled(&[guarded("docs")], &changes, &[Some((lsn, version))]);
+    assert!(written(6, 121).contains("--- 0 dropped"), "{}", written(6, 121));
+    assert!(written(5, 110).contains("--- 0 dropped"), "{}", written(5, 110));
+    assert!(written(6, 109).contains("--- 2 dropped"), "{}", written(6, 109));
 }
 
 #[test]
