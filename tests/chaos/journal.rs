@@ -10,6 +10,9 @@ use crate::rows::{Row, Rows, assert_same, debezium_row};
 use crate::stack::Scenario;
 use crate::topics::{Commits, Stored};
 
+/// 2100-01-01: V1 takes nothing later for a time.
+const TIMESTAMP_MAX_MS: i64 = 4_102_444_800_000;
+
 /// Table, topic, the column of the id, key columns.
 const TABLES: [(&str, &str, &str, &[&str]); 3] = [
     ("users", "public.users", "id", &["id"]),
@@ -32,9 +35,13 @@ pub async fn audit(scenario: &Scenario, committed: &Commits) -> Audit {
 pub async fn assert_tables(scenario: &Scenario) {
     let journals = Journal::read_all(scenario);
     for (table, topic, id, keys) in TABLES {
-        let found = scenario.writetimes(&scenario.id, table).await;
-        assert_same(table, &found, &journals[topic].expected(id, keys));
+        assert_table(scenario, table, &journals[topic], id, keys).await;
     }
+}
+
+/// Asserts that a table holds what its topic says, write time by write time.
+pub async fn assert_table(scenario: &Scenario, table: &str, journal: &Journal, id: &str, keys: &[&str]) {
+    assert_same(table, &scenario.writetimes(&scenario.id, table).await, &journal.expected(id, keys));
 }
 
 /// One of a row's changes.
@@ -49,7 +56,7 @@ struct Change {
 
 /// The changes of every row of one topic, by the row's id, in the order of offsets.
 #[derive(Debug, Default)]
-struct Journal {
+pub struct Journal {
     rows: BTreeMap<String, Vec<Change>>,
 }
 
@@ -69,12 +76,13 @@ impl Journal {
         ["public.users", "public.orders"].map(read).into()
     }
 
-    fn read(scenario: &Scenario, topic: &str) -> Journal {
+    pub fn read(scenario: &Scenario, topic: &str) -> Journal {
         let mut journal = Journal::default();
         let mut last: BTreeMap<i32, i64> = BTreeMap::new();
         for record in scenario.records(topic) {
             let last = last.entry(record.partition).or_default();
-            *last = (1000 * record.timestamp_ms.unwrap()).max(*last + 2);
+            let timestamp_ms = record.timestamp_ms.filter(|ms| (0..=TIMESTAMP_MAX_MS).contains(ms)).unwrap_or(0);
+            *last = (1000 * timestamp_ms).max(*last + 2);
             let Some((id, image)) = row_of(&record) else { continue };
             let change = Change { partition: record.partition, offset: record.offset, version: *last, image };
             journal.rows.entry(id).or_default().push(change);
@@ -98,6 +106,12 @@ impl Journal {
         let mut rows: Rows = rows.collect();
         rows.sort();
         rows
+    }
+
+    /// What the row of this id was, change by change, as its column says; `None` where it is not there.
+    pub fn states(&self, id: &str, column: &str) -> Vec<Option<String>> {
+        let changes = self.rows.get(id).map_or(&[][..], Vec::as_slice);
+        changes.iter().map(|change| change.image.as_ref().and_then(|image| image[column].clone())).collect()
     }
 
     /// I7: whatever is below the committed offsets is in the table, or something later of the same row is.
@@ -143,7 +157,7 @@ fn owned((name, value): (&String, &Option<String>)) -> (String, Option<String>) 
 /// The row that a record speaks of; `None` for one that is no change.
 fn row_of(record: &Stored) -> Option<(String, Option<Row>)> {
     let key: Value = serde_json::from_slice(record.key.as_deref()?).ok()?;
-    let id = key["id"].as_str()?.to_string();
+    let id = key["id"].as_str().map_or_else(|| key["id"].to_string(), str::to_string);
     let Some(value) = &record.value else { return Some((id, None)) };
     let value: Value = serde_json::from_slice(value).ok()?;
     Some((id, value["after"].is_object().then(|| debezium_row(&value["after"]))))

@@ -28,8 +28,12 @@ mod load;
 #[allow(dead_code)]
 #[path = "../e2e/history.rs"]
 mod history;
+#[allow(dead_code)]
+#[path = "../e2e/poller.rs"]
+mod poller;
 mod servers;
 mod journal;
+mod replicas;
 mod report;
 
 // The faults.
@@ -37,3 +41,7 @@ mod kills;
 mod churn;
 mod away;
 mod memory;
+mod hot;
+mod again;
+mod late;
+mod clock;

@@ -77,3 +77,9 @@ pub fn seed() -> u64 {
 pub fn rounds() -> u64 {
     std::env::var("CHAOS_ROUNDS").map_or(1, |rounds| rounds.parse().expect("CHAOS_ROUNDS is a number"))
 }
+
+/// Whether this is `make chaos` and not a plain test run: what takes long and shows nothing new each time is done there
+/// alone. These ask: `late` (tombstones that are really purged).
+pub fn is_long() -> bool {
+    std::env::var_os("CHAOS_ROUNDS").is_some()
+}
