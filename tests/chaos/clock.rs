@@ -2,17 +2,17 @@
 //! Versions are a function of the log (V1), so the write times have to be those that anybody computes from the topics.
 
 use std::path::PathBuf;
-use std::process::Command;
 
 use chrono::{DateTime, Utc};
 
 use crate::changes::{change, user};
 use crate::journal::assert_tables;
 use crate::load::{Load, PARTITIONS};
+use crate::preload::build;
 use crate::process::Program;
 use crate::report::{Report, rounds, seed};
 use crate::servers::turn;
-use crate::stack::{REPOSITORY, Scenario, run, until};
+use crate::stack::{Scenario, until};
 
 const HOUR_SECONDS: i64 = 3_600;
 /// A day in 2023.
@@ -33,7 +33,7 @@ async fn a_wrong_clock_and_records_of_the_far_future_change_no_version() {
     let _turn = turn().await;
     let scenario = Scenario::new("chaos_clock").await;
     let mut report = Report::new(14, "clock an hour off or frozen, records of the far future", seed());
-    let wrong = Wrong { library: build(&scenario).await };
+    let wrong = Wrong { library: build(&scenario, "clock").await };
     let again = scenario.another_keyspace().await;
     let group = scenario.cassandra_group();
     let topics = scenario.change_topics();
@@ -92,16 +92,6 @@ impl Wrong {
             Clock::Frozen => program.env("CLOCK_FROZEN", &FROZEN.to_string()),
         }
     }
-}
-
-async fn build(scenario: &Scenario) -> PathBuf {
-    let library = scenario.dir.join("clock.so");
-    let mut compile = Command::new("cc");
-    compile.args(["-shared", "-fPIC", "-O1", "-Wall", "-Werror", "-o"]).arg(&library);
-    compile.arg(format!("{REPOSITORY}/tests/chaos/clock.c")).arg("-ldl");
-    let output = run(compile).await;
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    library
 }
 
 impl Clock {

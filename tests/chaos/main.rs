@@ -35,6 +35,8 @@ mod servers;
 mod journal;
 mod replicas;
 mod report;
+mod preload;
+mod proxy;
 
 // The faults.
 mod kills;
@@ -45,3 +47,4 @@ mod hot;
 mod again;
 mod late;
 mod clock;
+mod network;

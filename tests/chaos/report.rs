@@ -79,7 +79,8 @@ pub fn rounds() -> u64 {
 }
 
 /// Whether this is `make chaos` and not a plain test run: what takes long and shows nothing new each time is done there
-/// alone. These ask: `late` (tombstones that are really purged).
+/// alone. These ask:
+/// `late` (tombstones that are really purged), `network` (half-open connections to Kafka), `memory` (a longer outage).
 pub fn is_long() -> bool {
     std::env::var_os("CHAOS_ROUNDS").is_some()
 }
