@@ -77,12 +77,20 @@ impl Journal {
     }
 
     pub fn read(scenario: &Scenario, topic: &str) -> Journal {
+        Journal::read_without(scenario, topic, |_, _| false)
+    }
+
+    /// What is refused is no change, and has its version all the same.
+    pub fn read_without(scenario: &Scenario, topic: &str, is_refused: impl Fn(i32, i64) -> bool) -> Journal {
         let mut journal = Journal::default();
         let mut last: BTreeMap<i32, i64> = BTreeMap::new();
         for record in scenario.records(topic) {
             let last = last.entry(record.partition).or_default();
             let timestamp_ms = record.timestamp_ms.filter(|ms| (0..=TIMESTAMP_MAX_MS).contains(ms)).unwrap_or(0);
             *last = (1000 * timestamp_ms).max(*last + 2);
+            if is_refused(record.partition, record.offset) {
+                continue;
+            }
             let Some((id, image)) = row_of(&record) else { continue };
             let change = Change { partition: record.partition, offset: record.offset, version: *last, image };
             journal.rows.entry(id).or_default().push(change);
@@ -157,7 +165,11 @@ fn owned((name, value): (&String, &Option<String>)) -> (String, Option<String>) 
 /// The row that a record speaks of; `None` for one that is no change.
 fn row_of(record: &Stored) -> Option<(String, Option<Row>)> {
     let key: Value = serde_json::from_slice(record.key.as_deref()?).ok()?;
-    let id = key["id"].as_str().map_or_else(|| key["id"].to_string(), str::to_string);
+    let id = match &key["id"] {
+        Value::String(id) => id.clone(),
+        Value::Number(id) => id.to_string(),
+        _ => return None,
+    };
     let Some(value) = &record.value else { return Some((id, None)) };
     let value: Value = serde_json::from_slice(value).ok()?;
     Some((id, value["after"].is_object().then(|| debezium_row(&value["after"]))))

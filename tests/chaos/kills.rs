@@ -8,6 +8,8 @@ use crate::history::History;
 use crate::journal::{assert_tables, audit};
 use crate::load::{Dice, Load, PARTITIONS};
 use crate::process::Program;
+use crate::reader::Reader;
+use crate::replicas::ask_every_replica;
 use crate::report::{Report, rounds, seed};
 use crate::rows::{Rows, assert_same, oracle_rows};
 use crate::servers::turn;
@@ -34,7 +36,7 @@ const POISON: u64 = 3;
 #[tokio::test(flavor = "multi_thread")]
 async fn cdcconsumer_dies_at_every_stage() {
     let _turn = turn().await;
-    let scenario = Scenario::new("chaos_cdc").await;
+    let mut scenario = Scenario::new("chaos_cdc").await;
     let victim = Victim {
         scenario: &scenario,
         program: Scenario::cdcconsumer,
@@ -47,6 +49,7 @@ async fn cdcconsumer_dies_at_every_stage() {
     let mut dice = Dice(report.seed | 1);
     let mut load = Load::new(report.seed);
     let mut planted = BTreeSet::new();
+    let reader = Reader::of_users(&scenario).await;
     for (stage, visits) in STAGES {
         for _ in 0..rounds() {
             load.go_on(&scenario, CHANGES).await;
@@ -60,6 +63,8 @@ async fn cdcconsumer_dies_at_every_stage() {
         }
         victim.recovers(&mut report).await;
     }
+    reader.ends(&mut report).await;
+    ask_every_replica(&mut scenario).await;
     assert_tables(&scenario).await;
     assert_letters(&scenario, &planted);
     report.end();

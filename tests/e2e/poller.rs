@@ -26,7 +26,8 @@ struct Row {
 }
 
 impl Seen {
-    fn look(&mut self, found: &BTreeMap<i64, i64>) {
+    /// Takes what a read found.
+    pub fn look(&mut self, found: &BTreeMap<i64, i64>) {
         self.reads += 1;
         for (id, seq) in found {
             let row = self.rows.entry(*id).or_default();
