@@ -41,6 +41,7 @@ pub async fn stops_in_time(run: &Started) {
 
 /// 50 s.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: make chaos runs it"]
 async fn postgres_is_killed_and_comes_back_under_consumer() {
     let _turn = turn().await;
     let scenario = Scenario::new("out_postgres").await;
@@ -73,6 +74,7 @@ async fn postgres_is_killed_and_comes_back_under_consumer() {
 
 /// 190 s on busy cores, most of it until the nodes answer again.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: make chaos runs it"]
 async fn cassandra_loses_one_node_then_two_and_gets_them_back() {
     let _turn = turn().await;
     let scenario = Scenario::new("out_cassandra").await;
@@ -115,6 +117,7 @@ async fn cassandra_loses_one_node_then_two_and_gets_them_back() {
 
 /// 200 s on busy cores.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: make chaos runs it"]
 async fn kafka_loses_one_broker_then_all_and_gets_them_back() {
     let _turn = turn().await;
     let scenario = Scenario::new("out_kafka").await;

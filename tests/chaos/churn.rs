@@ -27,6 +27,7 @@ async fn a_member_joins_or_leaves_all_the_time_cooperatively() {
 
 /// 45 s.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: make chaos runs it"]
 async fn a_member_joins_or_leaves_all_the_time_eagerly() {
     members_come_and_go("eager", &["cdcconsumer.rebalance_protocol=eager"]).await;
 }

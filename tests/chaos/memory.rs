@@ -9,10 +9,10 @@ use crate::away::stops_in_time;
 use crate::history::History;
 use crate::load::Load;
 use crate::process::Started;
-use crate::report::is_long;
 use crate::servers::{Servers, turn, until_cassandra_agrees};
 use crate::stack::{Scenario, until};
 
+const OUTAGE_SECONDS: u64 = 60;
 const GROWTH_BYTES_MAX: u64 = 10 * 1024 * 1024;
 
 /// VmRSS of a process over time.
@@ -44,14 +44,14 @@ impl Watched {
     }
 }
 
-/// 70 s; 120 s with `make chaos`. Postgres and two Cassandra nodes are frozen, so connections stay open and nobody
+/// 150 s. Postgres and two Cassandra nodes are frozen, so connections stay open and nobody
 /// answers.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: make chaos runs it"]
 async fn memory_stays_flat_through_an_outage_of_the_sinks_with_a_growing_backlog() {
     let _turn = turn().await;
     let scenario = Scenario::new("out_memory").await;
     let mut servers = Servers::default();
-    let seconds = if is_long() { 60 } else { 15 };
     let [users, orders] = scenario.change_topics();
     let mut load = Load::new(31);
     let history = History { users: 20_000, orders: 20_000, seed: 31 };
@@ -71,7 +71,7 @@ async fn memory_stays_flat_through_an_outage_of_the_sinks_with_a_growing_backlog
     ["cassandra-2", "cassandra-3", "postgres"].into_iter().for_each(|name| servers.pause(name));
     let begun = Instant::now();
     let mut said = 0;
-    while begun.elapsed() < Duration::from_secs(seconds) {
+    while begun.elapsed() < Duration::from_secs(OUTAGE_SECONDS) {
         load.go_on(&scenario, 500).await;
         sleep(Duration::from_millis(500)).await;
         watched.iter_mut().for_each(Watched::look);

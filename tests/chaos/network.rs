@@ -21,7 +21,7 @@ const NARROW: Way = Way::Narrow(100_000);
 const CUTS: u64 = 6;
 const GROWTH_BYTES_MAX: u64 = 10 * 1024 * 1024;
 
-/// 60 s; 120 s with `make chaos`, where connections to Kafka go silent too.
+/// 55 s; 120 s with `make chaos`, where the line from Kafka is narrow for a while and goes silent, too.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_network_that_is_slow_or_narrow_or_cut_or_silent_loses_nothing() {
     let _turn = turn().await;
@@ -32,7 +32,9 @@ async fn a_network_that_is_slow_or_narrow_or_cut_or_silent_loses_nothing() {
     line.load.go_on(&scenario, 5_000).await;
     line.until_applied(120).await;
     slow(&mut line).await;
-    narrow(&mut line).await;
+    if is_long() {
+        narrow(&mut line).await;
+    }
     cut(&mut line).await;
     silent(&mut line).await;
     let log = line.run.log();

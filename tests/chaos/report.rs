@@ -78,9 +78,9 @@ pub fn rounds() -> u64 {
     std::env::var("CHAOS_ROUNDS").map_or(1, |rounds| rounds.parse().expect("CHAOS_ROUNDS is a number"))
 }
 
-/// Whether this is `make chaos` and not a plain test run: what takes long and shows nothing new each time is done there
-/// alone. These ask:
-/// `late` (tombstones that are really purged), `network` (half-open connections to Kafka), `memory` (a longer outage).
+/// Whether this is `make chaos` and not a plain test run, in which a case leaves out what takes long. These ask: `late`
+/// (tombstones that are really purged) and `network` (a narrow line, half-open connections to Kafka). What is long as a
+/// whole has `#[ignore = "long…"]`, which a plain run prints.
 pub fn is_long() -> bool {
     std::env::var_os("CHAOS_ROUNDS").is_some()
 }
