@@ -19,6 +19,8 @@ use crate::stack::{Scenario, until};
 const SLOW: Way = Way::Slow(Duration::from_secs(1));
 const NARROW: Way = Way::Narrow(100_000);
 const CUTS: u64 = 6;
+/// A silent connection is left within this time, once a new one would work.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
 const GROWTH_BYTES_MAX: u64 = 10 * 1024 * 1024;
 
 /// 55 s; 120 s with `make chaos`, where the line from Kafka is narrow for a while and goes silent, too.
@@ -90,8 +92,8 @@ async fn cut(line: &mut Line<'_>) {
     report.end();
 }
 
-/// Half-open: what is sent vanishes, and no connection is closed. librdkafka notices it when a request was not answered
-/// for a minute.
+/// Half-open: what is sent vanishes, and no connection is closed. It is noticed when a request was not answered for ten
+/// seconds, and a fetch half a second later.
 async fn silent(line: &mut Line<'_>) {
     let servers = if is_long() { &[Server::Cassandra, Server::Kafka][..] } else { &[Server::Cassandra] };
     for server in servers.iter().copied() {
@@ -106,7 +108,9 @@ async fn silent(line: &mut Line<'_>) {
             report.observed += 1;
             tokio::time::sleep(Duration::from_secs(5)).await;
             report.rss_bytes_max = report.rss_bytes_max.max(line.run.rss_bytes());
-            report.recovered.push(line.is_well(server).await);
+            let recovery = line.is_well(server).await;
+            assert!(recovery < SILENCE_MAX, "{recovery:?} until the silence of {server:?} was noticed");
+            report.recovered.push(recovery);
         }
         report.end();
     }
