@@ -59,14 +59,14 @@ fn static_member<'s>(program: Program<'s>, section: &str) -> Program<'s> {
 }
 
 /// Kills `consumer` ten times. The life after the last kill goes on. The producer stands still between lives, so that
-/// the history lasts for all of them, however slow the machine is.
+/// the history lasts for all of them; where it has sent all of it before, the consumer is that far behind.
 async fn kill_consumer(scenario: &Scenario, seed: u64, producer: &Started) -> Arc<Started> {
     let consumer = || static_member(scenario.consumer(), "consumer");
     let mut dice = Dice(seed | 1);
     let (users, orders) = (scenario.topic("users"), scenario.topic("orders"));
     for life in 1..=KILLS {
         let before: i64 = scenario.progress().await.values().sum();
-        producer.signal("CONT");
+        producer.signal_unless_ended("CONT");
         let run = consumer().set(SMALL).start();
         until(&format!("life {life} of consumer applies records"), 60, async || {
             assert!(run.is_running(), "it ended by itself");
@@ -74,7 +74,7 @@ async fn kill_consumer(scenario: &Scenario, seed: u64, producer: &Started) -> Ar
         })
         .await;
         kill(&run, &mut dice).await;
-        producer.signal("STOP");
+        producer.signal_unless_ended("STOP");
         scenario.until_consumer_is_gone().await;
         let progress = scenario.progress().await;
         let committed = scenario.committed(&scenario.postgres_group(), &[&users, &orders]);
@@ -87,7 +87,7 @@ async fn kill_consumer(scenario: &Scenario, seed: u64, producer: &Started) -> Ar
         let waiting = scenario.ends_sum(&[&users, &orders]) - applied;
         eprintln!("consumer, life {life}: applied {before}..{applied}, {repeated} not committed, {waiting} waiting");
     }
-    producer.signal("CONT");
+    producer.signal_unless_ended("CONT");
     consumer().start()
 }
 

@@ -3,7 +3,7 @@
 use std::fs::{self, File};
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::stack::{Scenario, until};
@@ -112,11 +112,19 @@ impl Started {
 
     /// Sends a signal by its name: KILL, TERM, INT, STOP, CONT.
     pub fn signal(&self, name: &str) {
+        assert!(self.signal_unless_ended(name), "{} has ended before {name} could be sent", self.name);
+    }
+
+    /// False when it has ended.
+    pub fn signal_unless_ended(&self, name: &str) -> bool {
         // As long as the child was not waited for, its number belongs to nobody else.
         let mut child = self.child.lock().unwrap();
-        assert!(child.try_wait().unwrap().is_none(), "{} has ended before {name} could be sent", self.name);
-        let sent = Command::new("kill").arg(format!("-{name}")).arg(self.pid.to_string()).status().unwrap();
-        assert!(sent.success());
+        let is_running = child.try_wait().unwrap().is_none();
+        if is_running {
+            let sent = Command::new("kill").arg(format!("-{name}")).arg(self.pid.to_string()).status().unwrap();
+            assert!(sent.success());
+        }
+        is_running
     }
 
     pub fn status(&self) -> Option<ExitStatus> {
@@ -164,7 +172,8 @@ impl Started {
 
     /// Ends it at once, whatever state it is in.
     pub fn end(&self) {
-        let mut child = self.child.lock().unwrap();
+        // Also when a test failed that held it: a second panic would end the whole binary.
+        let mut child = self.child.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = child.kill();
         let _ = child.wait();
     }
