@@ -2,7 +2,8 @@
 //!
 //! They exist with the feature `failpoints` alone, which no build for use has: without it [`reach`] does nothing, and
 //! nothing is left of it when the code is compiled. With it, `FAILPOINT=written:3` in the environment holds the thread
-//! that reaches [`Stage::Written`] for the third time, for ever, once it has said so on standard error.
+//! that reaches [`Stage::Written`] for the third time, for ever, once it has said so on standard error. At
+//! [`Stage::Decoding`] it panics, which nothing else can make it do.
 
 use std::future::Future;
 
@@ -11,6 +12,8 @@ use std::future::Future;
 pub enum Stage {
     /// A record was taken from the client.
     Polled,
+    /// A record is being decoded.
+    Decoding,
     /// A batch was decoded and planned, and nothing of it is written.
     Decoded,
     /// The server has a part of a batch, or all its statements and no COMMIT.
@@ -75,6 +78,7 @@ fn is_due(stage: Stage) -> bool {
 
 #[cfg(feature = "failpoints")]
 fn hold(stage: Stage) {
+    assert!(stage != Stage::Decoding, "failpoint");
     eprintln!("failpoint {} reached", stage.name());
     loop {
         std::thread::park();
@@ -86,6 +90,7 @@ impl Stage {
     pub const fn name(self) -> &'static str {
         match self {
             Stage::Polled => "polled",
+            Stage::Decoding => "decoding",
             Stage::Decoded => "decoded",
             Stage::BetweenStatements => "between-statements",
             Stage::Committing => "committing",

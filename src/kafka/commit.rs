@@ -15,7 +15,7 @@ use crate::ownership::Epoch;
 use crate::record::TopicPartition;
 
 /// Whoever has to wait for a commit waits no longer than this (K5): what it says is done again by the next owner.
-pub const COMMIT_GRACE: Duration = Duration::from_secs(3);
+pub const COMMIT_GRACE: Duration = Duration::from_secs(5);
 
 /// The poll thread's end.
 #[derive(Debug)]

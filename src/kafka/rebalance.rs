@@ -111,22 +111,25 @@ impl<S: Sink> Context<S> {
         let mut backoff = Backoff::new();
         loop {
             // At first it is one that was begun before.
-            let answer = self.committer().wait(deadline);
-            let failed = match answer {
-                Some(answer) => !answer.tell(self.owned().iter_mut().chain(&mut *revoked)),
-                None => false,
-            };
+            let went_through = self.finish_commit(deadline, revoked);
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return;
             }
-            if failed {
+            if !went_through {
                 std::thread::sleep(backoff.next_delay(rand::random()).min(left));
             }
             if !self.committer().begin(consumer, revoked.iter_mut()) {
                 return;
             }
         }
+    }
+
+    /// Waits for what comes of the commit under way, of the partitions that are ours and of these. False when it did not
+    /// go through.
+    fn finish_commit(&self, deadline: Instant, revoked: &mut [Partition]) -> bool {
+        let answer = self.committer().wait(deadline);
+        answer.is_none_or(|answer| answer.tell(self.owned().iter_mut().chain(revoked)))
     }
 
     /// Records between the last commit and the end of each partition, as the client's statistics last said.
@@ -193,6 +196,8 @@ impl<S: Sink> Context<S> {
     }
 
     fn assign(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) -> KafkaResult<()> {
+        // One of an assignment that was lost would otherwise arrive behind the offsets that are asked for now.
+        self.finish_commit(Instant::now() + COMMIT_GRACE, &mut []);
         let Some(starts) = self.starts(consumer, list) else {
             self.owned().rejoin = true;
             return take_over(consumer, &TopicPartitionList::new());

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use super::bounds::{Room, is_large};
 use super::{Held, Limits, Pipeline, guard};
 use crate::change::Decoded;
+use crate::failpoint::{self, Stage};
 use crate::plan::write::{Batch, Versioned};
 use crate::plan::{Draft, Pushed};
 use crate::record::Record;
@@ -149,6 +150,7 @@ impl<D: FnMut(&Versioned) -> Decoded> Intake<D> {
         }
         let Intake { decode, guard, draft, suspect, .. } = self;
         let pushed = draft.push(Versioned::new(record, version), |versioned| {
+            failpoint::reach(Stage::Decoding);
             let decoded = decode(versioned);
             guard.iter_mut().for_each(|guard| guard::stand(guard, versioned, &decoded));
             *suspect = versioned.standing.suspect;

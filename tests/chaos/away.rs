@@ -106,6 +106,12 @@ async fn cassandra_loses_one_node_then_two_and_gets_them_back() {
     run.logs("Cassandra pushes back: fewer requests at once", 10).await;
     servers.back();
     until("it goes on by itself", 90, async || all_is_committed()).await;
+    until("it asks as much at once as before", 90, async || {
+        load.go_on(&scenario, 500).await;
+        run.log().contains("Cassandra takes as many requests at once as before")
+    })
+    .await;
+    until("everything is applied", 30, async || all_is_committed()).await;
     run.signal("TERM");
     assert_eq!(run.exit_code(25).await, 0);
 

@@ -8,7 +8,7 @@ use tokio::time::sleep;
 use crate::journal::assert_tables;
 use crate::load::Load;
 use crate::process::Started;
-use crate::report::{Report, rounds, seed};
+use crate::report::{Report, seed, times};
 use crate::servers::turn;
 use crate::stack::{Scenario, until};
 
@@ -43,7 +43,7 @@ async fn members_come_and_go(protocol: &str, settings: &[&str]) {
     let start = || settings.iter().fold(scenario.cdcconsumer(), |program, setting| program.set(setting)).start();
     let stays = start();
     let mut guest: Option<Arc<Started>> = None;
-    for _ in 0..4 * rounds() {
+    for _ in 0..times(4, 24) {
         let turn = Instant::now();
         report.injected += 1;
         match guest.take() {
@@ -97,7 +97,7 @@ async fn one_of_two_is_restarted_again_and_again_under_load() {
     };
     let mut members = [member("a"), member("b")];
     let mut lives: Vec<Arc<Started>> = members.to_vec();
-    for round in 0..4 * rounds() {
+    for round in 0..times(4, 50) {
         load.go_on(&scenario, 2 * CHANGES).await;
         let at = (round % 2) as usize;
         report.injected += 1;

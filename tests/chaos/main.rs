@@ -49,5 +49,6 @@ mod again;
 mod late;
 mod clock;
 mod network;
+mod frames;
 mod poison;
 mod expired;

@@ -11,7 +11,7 @@ use crate::load::{Dice, Load};
 use crate::preload::build;
 use crate::process::Started;
 use crate::proxy::{Proxy, Way};
-use crate::report::{Report, is_long, rounds, seed};
+use crate::report::{Report, is_long, seed, times};
 use crate::servers::turn;
 use crate::stack::{Scenario, until};
 
@@ -52,7 +52,7 @@ async fn a_network_that_is_slow_or_narrow_or_cut_or_silent_loses_nothing() {
 async fn slow(line: &mut Line<'_>) {
     let mut report = Report::new(5, "every answer of Cassandra two seconds late", line.seed);
     let (before, revoked) = (line.run.rss_bytes(), line.run.log().matches(" revoked ").count());
-    for _ in 0..rounds() {
+    for _ in 0..times(1, 3) {
         line.is_hurt(Server::Cassandra, SLOW, &mut report).await;
         report.recovered.push(line.is_well(Server::Cassandra).await);
     }
@@ -65,7 +65,7 @@ async fn slow(line: &mut Line<'_>) {
 /// The line from the brokers takes 100 kB a second.
 async fn narrow(line: &mut Line<'_>) {
     let mut report = Report::new(5, "a narrow line from Kafka", line.seed);
-    for _ in 0..rounds() {
+    for _ in 0..times(1, 3) {
         line.is_hurt(Server::Kafka, NARROW, &mut report).await;
         report.recovered.push(line.is_well(Server::Kafka).await);
     }
@@ -76,7 +76,7 @@ async fn narrow(line: &mut Line<'_>) {
 async fn cut(line: &mut Line<'_>) {
     let mut report = Report::new(6, "connections cut in the middle of an answer", line.seed);
     let mut dice = Dice(line.seed | 1);
-    for number in 0..CUTS * rounds() {
+    for number in 0..CUTS * times(1, 3) {
         let proxy = if number % 2 == 0 { &line.cassandra } else { &line.kafka };
         let before = proxy.was_cut();
         proxy.cut(dice.below(2) == 0);
@@ -98,7 +98,7 @@ async fn silent(line: &mut Line<'_>) {
     let servers = if is_long() { &[Server::Cassandra, Server::Kafka][..] } else { &[Server::Cassandra] };
     for server in servers.iter().copied() {
         let mut report = Report::new(6, &format!("half-open connections to {server:?}"), line.seed);
-        for _ in 0..rounds().min(5) {
+        for _ in 0..times(1, 2) {
             let proxy = line.proxy(server);
             let before = proxy.has_hurt();
             proxy.becomes(Way::Silent);

@@ -73,9 +73,14 @@ pub fn seed() -> u64 {
     named.unwrap_or_else(|| RandomState::new().hash_one(0) >> 40)
 }
 
-/// How often a case does what it does: `CHAOS_ROUNDS`, or 1.
+/// How many lives end at each stage: `CHAOS_ROUNDS`, or 1.
 pub fn rounds() -> u64 {
     std::env::var("CHAOS_ROUNDS").map_or(1, |rounds| rounds.parse().expect("CHAOS_ROUNDS is a number"))
+}
+
+/// How often a case does what it does: in a plain test run, and with `make chaos`.
+pub fn times(plain: u64, long: u64) -> u64 {
+    if is_long() { long } else { plain }
 }
 
 /// Whether this is `make chaos` and not a plain test run, in which a case leaves out what takes long. These ask: `late`
