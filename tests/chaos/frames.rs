@@ -4,7 +4,6 @@
 use std::net::{SocketAddr, TcpListener};
 use std::time::Instant;
 
-use bytes::Bytes;
 use scylla::errors::{DbError, WriteType};
 use scylla::statement::Consistency;
 use scylla_proxy::{
@@ -65,7 +64,7 @@ async fn an_error_frame_that_passes_is_answered_by_the_same_write() {
     report.end();
 }
 
-fn errors() -> [DbError; 7] {
+fn errors() -> [DbError; 6] {
     let timeout = |write_type| DbError::WriteTimeout {
         consistency: Consistency::LocalQuorum,
         received: 1,
@@ -77,7 +76,6 @@ fn errors() -> [DbError; 7] {
         timeout(WriteType::UnloggedBatch),
         DbError::Overloaded,
         DbError::Unavailable { consistency: Consistency::LocalQuorum, required: 2, alive: 1 },
-        DbError::Unprepared { statement_id: Bytes::from_static(b"none of ours") },
         DbError::IsBootstrapping,
         DbError::ServerError,
     ]
