@@ -87,14 +87,7 @@ async fn one_of_two_is_restarted_again_and_again_under_load() {
     let [users, orders] = scenario.change_topics();
     let committed = || scenario.committed_sum(&group, &[&users, &orders]);
     let end = || scenario.ends_sum(&[&users, &orders]);
-    let member = |name: &str| {
-        scenario
-            .cdcconsumer()
-            .set(&format!("cdcconsumer.group_instance_id={name}"))
-            .set("kafka.properties.debug=cgrp")
-            .set("log.level=debug,hyper=warn")
-            .start()
-    };
+    let member = |name: &str| scenario.cdcconsumer().set(&format!("cdcconsumer.group_instance_id={name}")).start();
     let mut members = [member("a"), member("b")];
     let mut lives: Vec<Arc<Started>> = members.to_vec();
     for round in 0..times(4, 50) {

@@ -30,7 +30,7 @@ async fn an_old_letter_is_not_redriven_over_a_delete_that_is_forgotten() {
     let mut scenario = Scenario::new("chaos_late").await;
     let mut report = Report::new(15, "an old letter and a short gc_grace_seconds", seed());
     let [users, _] = scenario.change_topics();
-    set_grace(&scenario, 10).await;
+    set_grace(&scenario, "users", 10).await;
     let version = refuse_and_delete(&scenario, &users).await;
     mend(&scenario);
     if is_long() {
@@ -47,7 +47,7 @@ async fn an_old_letter_is_not_redriven_over_a_delete_that_is_forgotten() {
     }
     // Somebody who knows that no tombstone of these rows is gone says so, and deleted rows stay away by theirs.
     if !is_long() {
-        set_grace(&scenario, 864_000).await;
+        set_grace(&scenario, "users", 864_000).await;
         let redriven = redrive(&scenario).await;
         assert_eq!(count(&redriven, "written"), ROWS);
         let deleted = |row: &Row| (0..ROWS).step_by(2).any(|number| row["id"] == Some(id(number)));
@@ -90,11 +90,12 @@ fn mend(scenario: &Scenario) {
     });
 }
 
-async fn set_grace(scenario: &Scenario, seconds: u32) {
-    scenario.cql(&format!("ALTER TABLE {}.users WITH gc_grace_seconds = {seconds}", scenario.id)).await;
+pub async fn set_grace(scenario: &Scenario, table: &str, seconds: u32) {
+    scenario.cql(&format!("ALTER TABLE {}.{table} WITH gc_grace_seconds = {seconds}", scenario.id)).await;
 }
 
-async fn redrive(scenario: &Scenario) -> Arc<Started> {
+/// Every letter once more, to the end.
+pub async fn redrive(scenario: &Scenario) -> Arc<Started> {
     let redriven = scenario.cdcconsumer().arg("dead-letters").arg("redrive").arg("--all").start();
     redriven.ended(60).await;
     redriven

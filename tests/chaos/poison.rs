@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 
 use crate::changes::{envelope, id, key, user};
 use crate::journal::{Journal, assert_table, assert_tables};
+use crate::late::{redrive, set_grace};
 use crate::load::{Dice, Load, PARTITIONS};
 use crate::replicas::ask_every_replica;
 use crate::report::{Report, seed};
@@ -86,10 +87,10 @@ async fn a_panic_over_a_record_is_its_dead_letter_and_a_redrive_makes_it_good() 
 
     // The load's records are of a day long ago.
     for table in ["users", "orders", "orders_by_user"] {
-        scenario.cql(&format!("ALTER TABLE {}.{table} WITH gc_grace_seconds = 315360000", scenario.id)).await;
+        set_grace(&scenario, table, 315_360_000).await;
     }
-    let redriven = scenario.cdcconsumer().arg("dead-letters").arg("redrive").arg("--all").start();
-    assert_eq!(redriven.exit_code(60).await, 0, "{}", redriven.out());
+    let redriven = redrive(&scenario).await;
+    assert_eq!(redriven.exit_code(1).await, 0, "{}", redriven.out());
     assert_tables(&scenario).await;
     assert_eq!(load.expected(), scenario.all_writetimes(&scenario.id).await);
 }
