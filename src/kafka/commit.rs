@@ -33,8 +33,15 @@ pub struct Commits {
     answers: SyncSender<KafkaResult<()>>,
 }
 
-/// What a commit says: the next offset of each partition, and under which assignment it was reached.
-type News = HashMap<TopicPartition, (Epoch, i64)>;
+/// What a commit says of each partition.
+type News = HashMap<TopicPartition, Reached>;
+
+#[derive(Debug)]
+struct Reached {
+    epoch: Epoch,
+    next_offset: i64,
+    metadata: String,
+}
 
 /// What came of a commit.
 #[derive(Debug)]
@@ -76,18 +83,16 @@ impl Committer {
         if self.under_way.is_some() {
             return false;
         }
-        let mut news = News::new();
-        let mut commits = HashMap::new();
-        for partition in partitions {
-            if let Some((offset, metadata)) = partition.pending_commit() {
-                news.insert(partition.id.clone(), (partition.epoch(), offset));
-                commits.insert(partition.id.clone(), (offset, metadata));
-            }
-        }
+        let news: News = partitions
+            .filter_map(|partition| {
+                let (next_offset, metadata) = partition.pending_commit()?;
+                Some((partition.id.clone(), Reached { epoch: partition.epoch(), next_offset, metadata }))
+            })
+            .collect();
         if news.is_empty() {
             return false;
         }
-        let sent = list(consumer, &commits).and_then(|list| {
+        let sent = list(consumer, &news).and_then(|list| {
             let lists = self.lists.as_ref().ok_or(CLOSED)?;
             lists.send(list).map_err(|_| CLOSED)
         });
@@ -135,10 +140,10 @@ impl Answer {
             return false;
         }
         for partition in partitions {
-            if let Some((epoch, offset)) = self.news.get(&partition.id)
-                && *epoch == partition.epoch()
+            if let Some(reached) = self.news.get(&partition.id)
+                && reached.epoch == partition.epoch()
             {
-                partition.committed(*offset);
+                partition.committed(reached.next_offset);
             }
         }
         true
@@ -154,17 +159,14 @@ fn tried_again(error: &KafkaError) {
 
 /// The client's positions with these offsets and metadata. They carry leader epochs, which no other way of committing
 /// can set (K3). An element without news gets no offset, and the client leaves it out.
-fn list<C: ConsumerContext>(
-    consumer: &BaseConsumer<C>,
-    commits: &HashMap<TopicPartition, (i64, String)>,
-) -> KafkaResult<TopicPartitionList> {
+fn list<C: ConsumerContext>(consumer: &BaseConsumer<C>, news: &News) -> KafkaResult<TopicPartitionList> {
     let list = consumer.position()?;
     for mut element in list.elements() {
         let id = TopicPartition { topic: element.topic().into(), partition: element.partition() };
-        match commits.get(&id) {
-            Some((offset, metadata)) => {
-                element.set_offset(Offset::Offset(*offset))?;
-                element.set_metadata(metadata);
+        match news.get(&id) {
+            Some(reached) => {
+                element.set_offset(Offset::Offset(reached.next_offset))?;
+                element.set_metadata(&reached.metadata);
             }
             None => element.set_offset(Offset::Invalid)?,
         }

@@ -147,13 +147,12 @@ impl<S: Sink> Context<S> {
     pub fn is_away(&self, text: String) {
         let now = Instant::now();
         let mut away = self.away.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = away.take();
-        let since = known.as_ref().map_or(now, |away| away.since);
-        let said_at = known.as_ref().filter(|away| away.text == text || now < away.said_at + AWAY_SAID_INTERVAL);
-        if said_at.is_none() {
+        let is_said = away.as_ref().is_some_and(|away| away.text == text || now < away.said_at + AWAY_SAID_INTERVAL);
+        if !is_said {
             tracing::warn!("waiting for Kafka: {text}");
         }
-        let said_at = said_at.map_or(now, |away| away.said_at);
+        let known = away.as_ref().map_or((now, now), |away| (away.since, away.said_at));
+        let (since, said_at) = if is_said { known } else { (known.0, now) };
         *away = Some(Away { since, said_at, text });
     }
 
