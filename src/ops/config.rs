@@ -122,8 +122,8 @@ pub struct CassandraTls {
 pub struct Consumer {
     pub group_id: String,
     pub group_instance_id: Option<String>,
-    #[serde(default)]
-    pub rebalance_protocol: RebalanceProtocol,
+    /// As it was set; what counts is [`Consumer::rebalance_protocol`].
+    pub rebalance_protocol: Option<RebalanceProtocol>,
     /// How often new topics are looked for, where routes have patterns.
     #[serde(default = "topics_interval_seconds")]
     pub topics_interval_seconds: u64,
@@ -131,11 +131,10 @@ pub struct Consumer {
 }
 
 /// How partitions change hands. All members of a group must agree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RebalanceProtocol {
     /// One by one, while the others go on.
-    #[default]
     Cooperative,
     /// All are given up and handed out again.
     Eager,
@@ -270,6 +269,16 @@ impl Cassandra {
 }
 
 impl Consumer {
+    /// Cooperative, but for static members. A cooperative rebalance has two rounds, and a static member that ends between
+    /// them and comes back is given what it had without the second: what was taken from it would belong to nobody.
+    pub fn rebalance_protocol(&self) -> RebalanceProtocol {
+        match (self.rebalance_protocol, &self.group_instance_id) {
+            (Some(protocol), _) => protocol,
+            (None, Some(_)) => RebalanceProtocol::Eager,
+            (None, None) => RebalanceProtocol::Cooperative,
+        }
+    }
+
     pub fn topics(&self) -> Vec<String> {
         let mut topics: Vec<String> = self.routes.iter().map(|route| route.topic.clone()).collect();
         topics.sort();
@@ -327,6 +336,12 @@ fn check(config: &Config, problems: &mut Vec<String>) {
 fn check_consumer(name: &str, consumer: &Consumer, problems: &mut Vec<String>) {
     if consumer.routes.is_empty() {
         problems.push(format!("{name} has no routes: add a [[{name}.routes]]"));
+    }
+    if consumer.group_instance_id.is_some() && consumer.rebalance_protocol() == RebalanceProtocol::Cooperative {
+        problems.push(format!(
+            "{name}.rebalance_protocol = \"cooperative\": a member with a group_instance_id that is restarted during such a \
+             rebalance can leave partitions to nobody; remove one of the two, on all members"
+        ));
     }
     if consumer.topics_interval_seconds == 0 {
         problems.push(format!("{name}.topics_interval_seconds = 0: give at least 1"));

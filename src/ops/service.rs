@@ -148,7 +148,7 @@ pub async fn run<S: Sink>(
         access,
         group_id: consumer.group_id.clone(),
         group_instance_id: consumer.group_instance_id.clone(),
-        eager: consumer.rebalance_protocol == RebalanceProtocol::Eager,
+        eager: consumer.rebalance_protocol() == RebalanceProtocol::Eager,
         topics: consumer.topics(),
         uncompacted_topics: moving_topics(&routes),
         versions: kind.versions,

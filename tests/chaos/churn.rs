@@ -19,36 +19,50 @@ const PROGRESS_SECONDS_MAX: u64 = 15;
 /// Per turn; the load is light, for what is looked at is that it never stands still.
 const CHANGES: usize = 200;
 
+/// How the members of a group are told to share.
+#[derive(Debug, Clone, Copy)]
+enum Members {
+    Cooperative,
+    Eager,
+    Static,
+}
+
 /// 45 s.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_member_joins_or_leaves_all_the_time_cooperatively() {
-    members_come_and_go("cooperative-sticky", &[]).await;
+    members_come_and_go(Members::Cooperative).await;
 }
 
 /// 45 s.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long: make chaos runs it"]
 async fn a_member_joins_or_leaves_all_the_time_eagerly() {
-    members_come_and_go("eager", &["cdcconsumer.rebalance_protocol=eager"]).await;
+    members_come_and_go(Members::Eager).await;
 }
 
-async fn members_come_and_go(protocol: &str, settings: &[&str]) {
+/// 45 s. A static member that is away keeps its partitions for the session timeout; the others go on.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "long: make chaos runs it"]
+async fn a_static_member_comes_and_goes_all_the_time() {
+    members_come_and_go(Members::Static).await;
+}
+
+async fn members_come_and_go(members: Members) {
     let _turn = turn().await;
     let scenario = Scenario::new("chaos_churn").await;
-    let mut report = Report::new(9, &format!("members come and go, {protocol}"), seed());
+    let mut report = Report::new(9, &format!("members come and go, {members:?}"), seed());
     let mut load = Load::new(report.seed);
     let group = scenario.cassandra_group();
     let [users, orders] = scenario.change_topics();
     let committed = || scenario.committed_sum(&group, &[&users, &orders]);
-    let start = || settings.iter().fold(scenario.cdcconsumer(), |program, setting| program.set(setting)).start();
-    let stays = start();
+    let stays = member(&scenario, members, "stays");
     let mut guest: Option<Arc<Started>> = None;
     for _ in 0..times(4, 24) {
         let turn = Instant::now();
         report.injected += 1;
         match guest.take() {
             None => {
-                let joins = start();
+                let joins = member(&scenario, members, "guest");
                 joins.logs(" assigned ", 40).await;
                 guest = Some(joins);
             }
@@ -76,49 +90,47 @@ async fn members_come_and_go(protocol: &str, settings: &[&str]) {
     report.end();
 }
 
-/// 20 s.
+/// 20 s. Static members give all up and hand it out again.
 #[tokio::test(flavor = "multi_thread")]
-async fn one_of_two_is_restarted_again_and_again_under_load_eagerly() {
-    restarted_again_and_again("eager").await;
+async fn one_of_two_static_members_is_restarted_again_and_again_under_load() {
+    restarted_again_and_again(Members::Static).await;
 }
 
+/// 25 s.
 #[tokio::test(flavor = "multi_thread")]
-#[ignore = "fails at times: a static member that ends between the two rounds of a cooperative rebalance leaves partitions to nobody"]
+#[ignore = "long: make chaos runs it"]
 async fn one_of_two_is_restarted_again_and_again_under_load_cooperatively() {
-    restarted_again_and_again("cooperative").await;
+    restarted_again_and_again(Members::Cooperative).await;
 }
 
 /// What a member finished it has committed when it ends in order: nothing comes twice.
-async fn restarted_again_and_again(protocol: &str) {
+async fn restarted_again_and_again(members: Members) {
     let _turn = turn().await;
     let scenario = Scenario::new("chaos_rolling").await;
-    let mut report = Report::new(17, &format!("rolling restarts of two members, {protocol}"), seed());
+    let mut report = Report::new(17, &format!("rolling restarts of two members, {members:?}"), seed());
     let mut load = Load::new(report.seed);
     let group = scenario.cassandra_group();
     let [users, orders] = scenario.change_topics();
     let committed = || scenario.committed_sum(&group, &[&users, &orders]);
     let end = || scenario.ends_sum(&[&users, &orders]);
-    let member = |name: &str| {
-        let run = scenario.cdcconsumer().set(&format!("cdcconsumer.rebalance_protocol={protocol}"));
-        run.set(&format!("cdcconsumer.group_instance_id={name}")).start()
-    };
-    let mut members = [member("a"), member("b")];
-    let mut lives: Vec<Arc<Started>> = members.to_vec();
+    let start = |name: &str| member(&scenario, members, name);
+    let mut both = [start("a"), start("b")];
+    let mut lives: Vec<Arc<Started>> = both.to_vec();
     for round in 0..times(4, 50) {
         load.go_on(&scenario, 2 * CHANGES).await;
         let at = (round % 2) as usize;
         report.injected += 1;
-        members[at].signal("TERM");
-        assert_eq!(members[at].exit_code(30).await, 0, "a member that is restarted");
+        both[at].signal("TERM");
+        assert_eq!(both[at].exit_code(30).await, 0, "a member that is restarted");
         report.observed += 1;
         let begun = Instant::now();
-        members[at] = member(["a", "b"][at]);
-        lives.push(members[at].clone());
+        both[at] = start(["a", "b"][at]);
+        lives.push(both[at].clone());
         until("everything is applied", 60, async || committed() == end()).await;
         report.recovered.push(begun.elapsed());
     }
-    report.rss_bytes_max = members[0].rss_bytes();
-    for run in &members {
+    report.rss_bytes_max = both[0].rss_bytes();
+    for run in &both {
         run.signal("TERM");
         assert_eq!(run.exit_code(30).await, 0);
     }
@@ -130,6 +142,16 @@ async fn restarted_again_and_again(protocol: &str) {
     assert_tables(&scenario).await;
     assert_eq!(load.expected(), scenario.all_writetimes(&scenario.id).await);
     report.end();
+}
+
+fn member(scenario: &Scenario, members: Members, name: &str) -> Arc<Started> {
+    let run = scenario.cdcconsumer();
+    let run = match members {
+        Members::Cooperative => run,
+        Members::Eager => run.set("cdcconsumer.rebalance_protocol=eager"),
+        Members::Static => run.set(&format!("cdcconsumer.group_instance_id={name}")),
+    };
+    run.start()
 }
 
 /// How many records a life has finished: where it left each partition off, less where it began.

@@ -43,6 +43,7 @@ mod proxy;
 mod kills;
 mod churn;
 mod away;
+mod restarts;
 mod memory;
 mod hot;
 mod again;

@@ -12,7 +12,7 @@ use crate::process::Started;
 use crate::servers::{Servers, turn, until_cassandra_agrees};
 use crate::stack::{Scenario, until};
 
-const OUTAGE_SECONDS: u64 = 60;
+const OUTAGE_SECONDS: u64 = 120;
 const GROWTH_BYTES_MAX: u64 = 10 * 1024 * 1024;
 
 /// VmRSS of a process over time.
@@ -44,7 +44,7 @@ impl Watched {
     }
 }
 
-/// 150 s. Postgres and two Cassandra nodes are frozen, so connections stay open and nobody
+/// 210 s. Postgres and two Cassandra nodes are frozen, so connections stay open and nobody
 /// answers.
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long: make chaos runs it"]

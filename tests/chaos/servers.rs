@@ -28,6 +28,11 @@ pub struct Servers {
 }
 
 impl Servers {
+    /// As its own way of stopping has it; of Postgres the fast one, which does not wait for clients.
+    pub fn stop(&mut self, name: &str) {
+        self.down("stop", name);
+    }
+
     /// kill -9.
     pub fn kill(&mut self, name: &str) {
         self.down("kill", name);

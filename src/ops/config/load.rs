@@ -249,6 +249,7 @@ fn refused(problem: String) -> ConfigError {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ops::config::RebalanceProtocol;
 
     const FILE: &str = r#"
         [kafka]
@@ -280,11 +281,20 @@ mod tests {
     }
 
     #[test]
+    fn static_members_are_eager_and_others_cooperative() {
+        let protocol = |sets: &[&str]| with(FILE, &[], sets).unwrap().consumer.unwrap().rebalance_protocol();
+        assert_eq!(protocol(&[]), RebalanceProtocol::Cooperative);
+        assert_eq!(protocol(&["consumer.rebalance_protocol=eager"]), RebalanceProtocol::Eager);
+        assert_eq!(protocol(&["consumer.group_instance_id=a"]), RebalanceProtocol::Eager);
+    }
+
+    #[test]
     fn errors_name_the_setting_and_the_mend() {
         let told = |text: &str, environment: &[(&str, &str)], sets: &[&str]| {
             with(text, environment, sets).expect_err("it is wrong").0.join("\n")
         };
         insta::assert_snapshot!(told(&FILE.replace("127.0.0.1:9092", "nowhere"), &[], &[]), @r#"kafka.bootstrap_servers = "nowhere": give host:port, separated by commas"#);
+        insta::assert_snapshot!(told(FILE, &[], &["consumer.group_instance_id=a", "consumer.rebalance_protocol=cooperative"]), @r#"consumer.rebalance_protocol = "cooperative": a member with a group_instance_id that is restarted during such a rebalance can leave partitions to nobody; remove one of the two, on all members"#);
         insta::assert_snapshot!(told(&FILE.replace("group_id", "group"), &[], &[]), @"rowferry.toml line 7: unknown field `group`, expected one of `group_id`, `group_instance_id`, `rebalance_protocol`, `topics_interval_seconds`, `routes`");
         insta::assert_snapshot!(told(FILE, &[("ROWFERRY_KAFKA_BOOTSTRAP", "x")], &["limits.batch_records_max=many", "nothing=1"]), @r#"
         ROWFERRY_KAFKA_BOOTSTRAP in the environment names no setting: unset it or correct it
