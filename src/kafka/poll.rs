@@ -75,7 +75,7 @@ pub fn run<S: Sink>(
     let config = group_client(&settings);
     let topics = settings.topics.clone();
     let (committer, commits) = commit::channel();
-    let context = Context::new(settings, pipeline, runtime, committer);
+    let context = Context::new(settings, pipeline, runtime, shutdown.clone(), committer);
     let consumer: BaseConsumer<Context<S>> = config.create_with_context(context).map_err(PollError::Client)?;
     let consumer = Arc::new(consumer);
     let shared = consumer.clone();
@@ -86,6 +86,7 @@ pub fn run<S: Sink>(
     let watch = TopicWatch::new(&consumer);
     let poll = Poll { consumer: &consumer, topics, watch, finished: 0, status_at: Instant::now() };
     let ended = poll.run(&shutdown);
+    consumer.context().owned().is_closed = true;
     match &ended {
         Err(PollError::OffsetGone) => consumer.context().abandon_all(),
         Ok(_) | Err(_) => consumer.context().revoke_all(&consumer),

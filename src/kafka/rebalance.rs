@@ -13,6 +13,7 @@ use rdkafka::topic_partition_list::TopicPartitionListElem;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 
 use crate::failpoint::{self, Stage};
 use crate::kafka::ConsumerSettings;
@@ -41,6 +42,7 @@ pub struct Context<S> {
     pub settings: ConsumerSettings,
     pub pipeline: Arc<Pipeline<S>>,
     pub runtime: Handle,
+    shutdown: watch::Receiver<bool>,
     owned: Mutex<Owned>,
     committer: Mutex<Committer>,
     lag: Mutex<HashMap<TopicPartition, i64>>,
@@ -66,14 +68,23 @@ pub struct Owned {
     epoch: Epoch,
     /// An assignment could not be read: leave the group and join it again.
     pub rejoin: bool,
+    /// The end has begun: what a rebalance still gives us goes to another when the group is left.
+    pub is_closed: bool,
 }
 
 impl<S: Sink> Context<S> {
-    pub fn new(settings: ConsumerSettings, pipeline: Arc<Pipeline<S>>, runtime: Handle, committer: Committer) -> Self {
+    pub fn new(
+        settings: ConsumerSettings,
+        pipeline: Arc<Pipeline<S>>,
+        runtime: Handle,
+        shutdown: watch::Receiver<bool>,
+        committer: Committer,
+    ) -> Self {
         Context {
             settings,
             pipeline,
             runtime,
+            shutdown,
             owned: Mutex::default(),
             committer: Mutex::new(committer),
             lag: Mutex::default(),
@@ -163,7 +174,11 @@ impl<S: Sink> Context<S> {
         }
     }
 
-    /// Ends every worker and commits what they finished: at the end of the process.
+    fn is_ending(&self) -> bool {
+        self.owned().is_closed || *self.shutdown.borrow()
+    }
+
+    /// Ends every worker and commits what they finished.
     pub fn revoke_all(&self, consumer: &BaseConsumer<Self>) {
         let partitions = self.owned().drain();
         self.revoke(consumer, partitions);
@@ -197,7 +212,8 @@ impl<S: Sink> Context<S> {
     fn assign(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) -> KafkaResult<()> {
         // One of an assignment that was lost would otherwise arrive behind the offsets that are asked for now.
         self.finish_commit(Instant::now() + COMMIT_GRACE, &mut []);
-        let Some(starts) = self.starts(consumer, list) else {
+        let starts = if self.is_ending() { None } else { self.starts(consumer, list) };
+        let Some(starts) = starts else {
             self.owned().rejoin = true;
             return take_over(consumer, &TopicPartitionList::new());
         };
@@ -226,7 +242,7 @@ impl<S: Sink> Context<S> {
         consumer.pause(&refused)
     }
 
-    /// Where each partition starts, or why it cannot. `None` when Kafka did not say in time.
+    /// Where each partition starts, or why it cannot. `None` when Kafka did not say in time, or before we had to stop.
     fn starts(
         &self,
         consumer: &BaseConsumer<Self>,
@@ -237,7 +253,7 @@ impl<S: Sink> Context<S> {
         let mut until = |what: &str, error: KafkaError| {
             tracing::warn!("waiting for Kafka to tell {what}: {error}");
             std::thread::sleep(backoff.next_delay(rand::random()).min(ASSIGN_DELAY_MAX));
-            (Instant::now() < deadline).then_some(())
+            (Instant::now() < deadline && !self.is_ending()).then_some(())
         };
         let mut topics: Vec<String> = list.elements().iter().map(|element| element.topic().into()).collect();
         topics.dedup();

@@ -18,6 +18,7 @@ use crate::journal::assert_tables;
 use crate::load::Load;
 use crate::preload::build;
 use crate::process::Started;
+use crate::reader::Reader;
 use crate::report::{Report, seed, times};
 use crate::servers::turn;
 use crate::stack::{Scenario, until};
@@ -100,6 +101,7 @@ struct Line<'s> {
     proxy: RunningProxy,
     run: Arc<Started>,
     load: Load,
+    reader: Reader,
 }
 
 impl<'s> Line<'s> {
@@ -108,7 +110,7 @@ impl<'s> Line<'s> {
         let (proxy, elsewhere) = nodes().await;
         let run = scenario.cdcconsumer().env("LD_PRELOAD", library.to_str().unwrap());
         let run = run.env("CONNECT_ELSEWHERE", &elsewhere).start();
-        let mut line = Line { scenario, proxy, run, load: Load::new(seed) };
+        let mut line = Line { scenario, proxy, run, load: Load::new(seed), reader: Reader::of_users(scenario).await };
         line.load.go_on(scenario, 500).await;
         line.until_applied().await;
         line
@@ -146,6 +148,7 @@ impl<'s> Line<'s> {
         self.run.signal("TERM");
         assert_eq!(self.run.exit_code(25).await, 0);
         assert!(!self.run.log().contains("stopped: "), "a partition was stopped");
+        self.reader.ends(&mut report).await;
         assert_tables(self.scenario).await;
         assert_eq!(self.load.expected(), self.scenario.all_writetimes(&self.scenario.id).await);
         self.scenario.assert_no_dead_letters();

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;
 
 use crate::changes::{key, user};
+use crate::commits::CommitWatch;
 use crate::history::History;
 use crate::journal::{assert_tables, audit};
 use crate::load::{Dice, Load, PARTITIONS};
@@ -29,7 +30,7 @@ const STAGES: [(&str, u64); 8] = [
 ];
 /// That of `consumer` alone: Postgres has COMMIT, and its answer was not read.
 const COMMITTING: (&str, u64) = ("committing", 8);
-const CHANGES: usize = 300;
+const CHANGES: usize = 150;
 const POISON: u64 = 3;
 
 /// 40 s.
@@ -50,6 +51,7 @@ async fn cdcconsumer_dies_at_every_stage() {
     let mut load = Load::new(report.seed);
     let mut planted = BTreeSet::new();
     let reader = Reader::of_users(&scenario).await;
+    let commits = CommitWatch::of(&victim.group, &victim.topics);
     for (stage, visits) in STAGES {
         for _ in 0..rounds() {
             load.go_on(&scenario, CHANGES).await;
@@ -64,6 +66,7 @@ async fn cdcconsumer_dies_at_every_stage() {
         victim.recovers(&mut report).await;
     }
     reader.ends(&mut report).await;
+    commits.ends(&mut report);
     ask_every_replica(&mut scenario).await;
     assert_tables(&scenario).await;
     assert_letters(&scenario, &planted);
@@ -88,6 +91,7 @@ async fn consumer_dies_at_every_stage() {
     let mut report = Report::new(2, "consumer killed at a stage", seed());
     let mut dice = Dice(report.seed | 1);
     let mut histories: Vec<History> = Vec::new();
+    let commits = CommitWatch::of(&victim.group, &victim.topics);
     let mut planted = BTreeSet::new();
     for (stage, visits) in STAGES.into_iter().chain([COMMITTING]) {
         for _ in 0..rounds() {
@@ -109,6 +113,7 @@ async fn consumer_dies_at_every_stage() {
         }
         victim.recovers(&mut report).await;
     }
+    commits.ends(&mut report);
     assert_rows(&scenario, &histories).await;
     report.violations.extend(ledger_violations(&scenario, &victim.topics).await);
     assert_letters(&scenario, &planted);

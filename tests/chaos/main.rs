@@ -35,6 +35,7 @@ mod servers;
 mod journal;
 mod replicas;
 mod reader;
+mod commits;
 mod report;
 mod preload;
 mod proxy;
