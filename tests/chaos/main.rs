@@ -1,8 +1,8 @@
 //! Faults in real servers and processes under the real binaries, and checkers that share no code with them.
 //!
 //! `make chaos` runs all of it many times over and writes the figures down; a plain test run does each case once. A test
-//! binary of its own: cargo runs one after the other, so no other test meets a server that is down. In here one test
-//! runs at a time. Servers are put back when a test ends, also by a panic.
+//! binary of its own: cargo runs one after the other, so no other test meets a server that is down. In here tests that hurt
+//! the servers run alone. Servers are put back when a test ends, also by a panic.
 
 #![allow(clippy::unwrap_used)] // A test that meets an error is a test that fails.
 

@@ -9,7 +9,8 @@ use crate::away::stops_in_time;
 use crate::history::History;
 use crate::load::Load;
 use crate::process::Started;
-use crate::servers::{Servers, turn, until_cassandra_agrees};
+use crate::report::Report;
+use crate::servers::{Servers, alone, until_cassandra_agrees};
 use crate::stack::{Scenario, until};
 
 const OUTAGE_SECONDS: u64 = 120;
@@ -49,11 +50,12 @@ impl Watched {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long: make chaos runs it"]
 async fn memory_stays_flat_through_an_outage_of_the_sinks_with_a_growing_backlog() {
-    let _turn = turn().await;
+    let _turn = alone().await;
     let scenario = Scenario::new("out_memory").await;
     let mut servers = Servers::default();
+    let mut report = Report::new(5, "two Cassandra nodes and Postgres frozen, a growing backlog", 31);
     let [users, orders] = scenario.change_topics();
-    let mut load = Load::new(31);
+    let mut load = Load::new(report.seed);
     let history = History { users: 20_000, orders: 20_000, seed: 31 };
 
     // A backlog from the start, so that all buffers have been full once.
@@ -69,6 +71,7 @@ async fn memory_stays_flat_through_an_outage_of_the_sinks_with_a_growing_backlog
     watched.iter_mut().for_each(Watched::begin);
 
     ["cassandra-2", "cassandra-3", "postgres"].into_iter().for_each(|name| servers.pause(name));
+    report.injected += 3;
     let begun = Instant::now();
     let mut said = 0;
     while begun.elapsed() < Duration::from_secs(OUTAGE_SECONDS) {
@@ -84,6 +87,7 @@ async fn memory_stays_flat_through_an_outage_of_the_sinks_with_a_growing_backlog
         assert!(run.log().contains("waiting for "), "{} does not say that it waits", run.name);
         stops_in_time(run).await;
     }
+    report.observed += 3;
     servers.back();
     assert_eq!(producer.exit_code(60).await, 0);
     until_cassandra_agrees(&scenario).await;
@@ -95,5 +99,7 @@ async fn memory_stays_flat_through_an_outage_of_the_sinks_with_a_growing_backlog
     for Watched { run, before, peak } in &watched {
         let growth = peak.saturating_sub(*before);
         assert!(growth <= GROWTH_BYTES_MAX, "{} grew by {growth} bytes during the outage", run.name);
+        report.rss_bytes_max = report.rss_bytes_max.max(*peak);
     }
+    report.end();
 }

@@ -74,7 +74,9 @@ async fn eighteen_kinds_of_poison_a_hundred_times_each_are_dead_letters_and_noth
 async fn a_panic_over_a_record_is_its_dead_letter_and_a_redrive_makes_it_good() {
     let _turn = turn().await;
     let scenario = Scenario::new("chaos_panic").await;
-    let mut load = Load::new(seed());
+    let mut report = Report::new(10, "a panic of our own over one record", seed());
+    let mut load = Load::new(report.seed);
+    report.injected = 1;
     let run = scenario.cdcconsumer().env("FAILPOINT", "decoding:100").start();
     load.go_on(&scenario, 300).await;
     let ([users, orders], group) = (scenario.change_topics(), scenario.cassandra_group());
@@ -84,6 +86,7 @@ async fn a_panic_over_a_record_is_its_dead_letter_and_a_redrive_makes_it_good() 
     assert_eq!(run.exit_code(25).await, 0);
     let reasons: Vec<String> = scenario.dead_letters().iter().map(|letter| letter.reason()).collect();
     assert_eq!(reasons, ["panicked"]);
+    report.observed = 1;
 
     // The load's records are of a day long ago.
     for table in ["users", "orders", "orders_by_user"] {
@@ -93,6 +96,7 @@ async fn a_panic_over_a_record_is_its_dead_letter_and_a_redrive_makes_it_good() 
     assert_eq!(redriven.exit_code(1).await, 0, "{}", redriven.out());
     assert_tables(&scenario).await;
     assert_eq!(load.expected(), scenario.all_writetimes(&scenario.id).await);
+    report.end();
 }
 
 /// Reason and record.

@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::history::History;
 use crate::replicas::ask_every_replica;
 use crate::report::{Report, seed, times};
-use crate::servers::{Servers, turn};
+use crate::servers::{Servers, alone};
 use crate::stack::{Scenario, until};
 
 /// Events a second, so that some are under way whenever it goes.
@@ -16,7 +16,7 @@ const RATE: &str = "--rate=100";
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "long: make chaos runs it"]
 async fn postgres_is_restarted_again_and_again_under_consumer_and_debezium() {
-    let _turn = turn().await;
+    let _turn = alone().await;
     let mut scenario = Scenario::new("chaos_restarts").await;
     let mut servers = Servers::default();
     let mut report = Report::new(7, "Postgres restarted under consumer and Debezium", seed());

@@ -5,19 +5,30 @@ use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::stack::{REPOSITORY, Scenario, until};
 
-static TURN: Mutex<()> = Mutex::const_new(());
+static TURN: RwLock<()> = RwLock::const_new(());
 
-/// Waits until no other test of this binary runs, and until every server answers.
-pub async fn turn() -> MutexGuard<'static, ()> {
-    let turn = TURN.lock().await;
+/// Waits until no test of this binary hurts the servers.
+pub async fn turn() -> RwLockReadGuard<'static, ()> {
+    let turn = TURN.read().await;
+    expect_servers();
+    turn
+}
+
+/// Waits until no other test of this binary runs: for those that hurt the servers.
+pub async fn alone() -> RwLockWriteGuard<'static, ()> {
+    let turn = TURN.write().await;
+    expect_servers();
+    turn
+}
+
+fn expect_servers() {
     let status = server(&["status"]).output().unwrap();
     let told = String::from_utf8_lossy(&status.stdout);
     assert!(status.status.success(), "the stack is not running: make up\n{told}");
-    turn
 }
 
 /// What a test did to servers, undone when it is dropped. Made after the scenario, so that it is undone before the
