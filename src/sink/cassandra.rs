@@ -18,6 +18,7 @@ mod in_flight;
 pub mod checkpoint;
 pub mod read;
 pub mod written;
+pub mod cells;
 pub mod gc_grace;
 pub mod describe;
 pub mod ddl;

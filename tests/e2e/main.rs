@@ -42,6 +42,7 @@ mod kills;
 mod check;
 mod ddl;
 mod seek;
+mod explain;
 mod identity;
 mod memory;
 mod backfill;

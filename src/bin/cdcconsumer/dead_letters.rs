@@ -4,7 +4,7 @@ pub mod letter;
 pub mod mask;
 mod selection;
 mod reading;
-mod progress;
+pub mod progress;
 mod print;
 mod fate;
 mod redrive;

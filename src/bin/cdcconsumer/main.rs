@@ -4,6 +4,7 @@ mod backfill;
 mod check;
 mod ddl;
 mod dead_letters;
+mod explain;
 mod topics;
 mod seek;
 mod sweep;
@@ -40,6 +41,7 @@ use tokio::sync::watch;
   cdcconsumer check                          say what is wrong before it starts
   cdcconsumer ddl | cqlsh                    create the keyspace and the tables of the routes
   cdcconsumer seek --to-beginning            read everything again, for a table that was added later
+  cdcconsumer explain users id=5             one row: its events, their writes, and what is in the table
   cdcconsumer verify --within 2m             compare source and target row by row
   cdcconsumer sweep orders --apply           delete rows that the source no longer has
   cdcconsumer dead-letters list --since 2h   what was refused, and why
@@ -68,6 +70,7 @@ enum Command {
     Backfill(backfill::Flags),
     Check(check::Flags),
     Ddl(ddl::Flags),
+    Explain(explain::Flags),
     Seek(seek::Flags),
     Sweep(sweep::Flags),
     Verify(verify::Flags),
@@ -105,6 +108,7 @@ async fn run(flags: Flags) -> anyhow::Result<Exit> {
         None => start(&config, &flags, shutdown).await,
         Some(Command::Check(_)) => check::run(&config, shutdown).await.map(Ok),
         Some(Command::Ddl(asked)) => ddl::run(&config, asked, shutdown).await.map(Ok),
+        Some(Command::Explain(asked)) => explain::run(&config, asked, shutdown).await.map(Ok),
         Some(Command::Backfill(asked)) => backfill::run(&config, asked, shutdown).await.map(Ok),
         Some(Command::Seek(asked)) => seek::run(&config, asked, shutdown).await.map(Ok),
         Some(Command::Sweep(asked)) => sweep::run(&config, asked, shutdown).await.map(Ok),

@@ -133,7 +133,7 @@ fn stored(row: Result<Stored, NextRowError>) -> Result<Row, Failure> {
 }
 
 /// A row as the server returns it.
-struct Stored(Row);
+pub(super) struct Stored(pub(super) Row);
 
 /// A column that could not be read. It names the column, never the value.
 #[derive(Debug, thiserror::Error)]

@@ -66,7 +66,7 @@ impl Cluster {
 
 /// What is not frozen has a cell for each of its parts, and no time of its own. The INSERT that wrote it wrote the other
 /// columns, too.
-fn is_one_cell(typ: &ColumnType<'_>) -> bool {
+pub(super) fn is_one_cell(typ: &ColumnType<'_>) -> bool {
     !matches!(typ, ColumnType::Collection { frozen: false, .. } | ColumnType::UserDefinedType { frozen: false, .. })
 }
 
