@@ -38,7 +38,11 @@ use crate::{cassandra_settings, resolve, sections, with_source};
 #[derive(Debug, Args)]
 #[command(
     verbatim_doc_comment,
-    after_help = "Exit codes: 0 nothing is wrong, warnings aside; 64 there are problems; 1 a server did not answer."
+    after_help = "Exit codes: 0 nothing is wrong, warnings aside; 64 there are problems; 1 a server did not answer.
+
+Examples:
+  cdcconsumer check
+  cdcconsumer check --config staging.toml --set kafka.bootstrap_servers=127.0.0.1:9092"
 )]
 pub struct Flags {}
 

@@ -45,6 +45,9 @@ enum Command {
     ///
     /// On a terminal a table; else the columns origin, refused at, class, route, version, bytes, separated by tabs,
     /// and the counts on standard error.
+    #[command(after_help = "Examples:
+  cdcconsumer dead-letters list --since 2h
+  cdcconsumer dead-letters list --route orders --reason out_of_range | cut -f1")]
     List {
         #[command(flatten)]
         filters: Filters,
@@ -52,6 +55,9 @@ enum Command {
         limit: Limit,
     },
     /// Prints one letter whole: what it says, the record's headers, key and value.
+    #[command(after_help = "Examples:
+  cdcconsumer dead-letters show shop.public.users:0:17
+  cdcconsumer dead-letters show shop.public.users:0:17 --values")]
     Show {
         /// Where the refused record stands: topic:partition:offset.
         #[arg(value_name = "ORIGIN")]
@@ -60,6 +66,9 @@ enum Command {
         values: Values,
     },
     /// Writes letters as JSON lines to standard output; what is no UTF-8 as base64.
+    #[command(after_help = "Examples:
+  cdcconsumer dead-letters export --reason wrong_type > letters.jsonl
+  cdcconsumer dead-letters export --topic shop.public.users --values | jq .")]
     Export {
         #[command(flatten)]
         filters: Filters,
@@ -87,7 +96,15 @@ enum Command {
 /// topic, with key, value and headers. They go over no row that was modified at the same time or later; the route says
 /// how that is known (`modified_at`), and `consumer` has to run with that setting.
 #[derive(Debug, Args)]
-#[command(verbatim_doc_comment)]
+#[command(
+    verbatim_doc_comment,
+    after_help = "Exit codes: 0 all are written; 1 nothing was found, or some were not; 2 usage; 64 refused.
+
+Examples:
+  cdcconsumer dead-letters redrive --route orders --dry-run
+  cdcconsumer dead-letters redrive shop.public.users:0:17
+  cdcconsumer dead-letters redrive --reason missing_row --since 1d --reproduce"
+)]
 struct Redrive {
     #[command(flatten)]
     filters: Filters,

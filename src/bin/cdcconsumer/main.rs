@@ -2,6 +2,7 @@
 
 mod backfill;
 mod check;
+mod completions;
 mod ddl;
 mod dead_letters;
 mod explain;
@@ -69,6 +70,7 @@ struct Flags {
 enum Command {
     Backfill(backfill::Flags),
     Check(check::Flags),
+    Completions(completions::Flags),
     Ddl(ddl::Flags),
     Explain(explain::Flags),
     Seek(seek::Flags),
@@ -83,6 +85,10 @@ async fn main() -> ExitCode {
     if flags.command.is_some() && (flags.exit_when_caught_up || flags.accept_added_partitions) {
         let text = "--exit-when-caught-up and --accept-added-partitions are for running, and a command does not run";
         Flags::command().error(ErrorKind::ArgumentConflict, text).exit();
+    }
+    if let Some(Command::Completions(asked)) = &flags.command {
+        completions::run(asked);
+        return ExitCode::SUCCESS;
     }
     match run(flags).await {
         Ok(exit) => exit.into(),
@@ -106,6 +112,8 @@ async fn run(flags: Flags) -> anyhow::Result<Exit> {
     let shutdown = shutdown::watch_signals().context("signals cannot be watched")?;
     let ended = match &flags.command {
         None => start(&config, &flags, shutdown).await,
+        // It was done before there was a configuration.
+        Some(Command::Completions(_)) => Ok(Ok(Exit::Done)),
         Some(Command::Check(_)) => check::run(&config, shutdown).await.map(Ok),
         Some(Command::Ddl(asked)) => ddl::run(&config, asked, shutdown).await.map(Ok),
         Some(Command::Explain(asked)) => explain::run(&config, asked, shutdown).await.map(Ok),
