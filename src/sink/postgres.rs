@@ -19,6 +19,7 @@ pub mod source;
 mod catalog;
 pub mod describe;
 pub mod signal;
+mod tables;
 pub mod reselect;
 
 use std::collections::BTreeMap;

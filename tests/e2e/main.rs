@@ -43,6 +43,7 @@ mod check;
 mod ddl;
 mod seek;
 mod explain;
+mod init;
 mod identity;
 mod memory;
 mod backfill;

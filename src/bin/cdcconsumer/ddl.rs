@@ -8,8 +8,8 @@ use clap::Args;
 use rowferry::format::announced::{Announced, announced};
 use rowferry::kafka::describe::{self, Asked};
 use rowferry::kafka::sample::{self, Place};
+use rowferry::ops::config::Config;
 use rowferry::ops::config::routes::Route;
-use rowferry::ops::config::{Cassandra, Config};
 use rowferry::ops::service::{Exit, about, until_there};
 use rowferry::plan::feed::{FeedSpec, source_members, source_wire};
 use rowferry::plan::route::RouteSpec;
@@ -72,15 +72,15 @@ const SAMPLE_RECORDS_MAX: i64 = 10;
 const SAMPLE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// A table, and the route that feeds it where none is configured.
-struct Planned {
-    draft: Draft,
-    route: Option<NewRoute>,
+pub struct Planned {
+    pub draft: Draft,
+    pub route: Option<NewRoute>,
 }
 
-struct NewRoute {
-    topic: String,
-    source_table: Option<String>,
-    format: Format,
+pub struct NewRoute {
+    pub topic: String,
+    pub source_table: Option<String>,
+    pub format: Format,
 }
 
 /// Prints the CQL, or everything that speaks against it.
@@ -104,7 +104,8 @@ pub async fn run(config: &Config, asked: &Flags, shutdown: watch::Receiver<bool>
         }
     };
     let mut problems = choose_keys(&mut planned, &asked.keys);
-    let text = text(target, asked, &planned).map_err(|more| problems.extend(more));
+    let grain = if asked.milliseconds { Grain::Milliseconds } else { Grain::Exact };
+    let text = cql(&target.keyspace, &asked.replication, grain, &planned).map_err(|more| problems.extend(more));
     match text {
         Ok(text) if problems.is_empty() => {
             // Who closes standard output early has read enough.
@@ -115,15 +116,20 @@ pub async fn run(config: &Config, asked: &Flags, shutdown: watch::Receiver<bool>
     }
 }
 
-fn text(target: &Cassandra, asked: &Flags, planned: &[Planned]) -> Result<String, Vec<String>> {
-    let grain = if asked.milliseconds { Grain::Milliseconds } else { Grain::Exact };
+/// The keyspace and its tables, each with its route as a comment; or everything that speaks against them.
+pub fn cql(
+    keyspace: &str,
+    replication: &Replication,
+    grain: Grain,
+    planned: &[Planned],
+) -> Result<String, Vec<String>> {
     let (mut text, mut problems) = (String::new(), Vec::new());
-    match ddl::keyspace(&target.keyspace, &asked.replication) {
-        Ok(keyspace) => text += &keyspace,
+    match ddl::keyspace(keyspace, replication) {
+        Ok(created) => text += &created,
         Err(problem) => problems.push(problem),
     }
     for Planned { draft, route } in planned {
-        match ddl::table(&target.keyspace, draft, grain) {
+        match ddl::table(keyspace, draft, grain) {
             Ok(table) => text += &format!("\n{table}"),
             Err(more) => problems.extend(more),
         }
@@ -131,13 +137,18 @@ fn text(target: &Cassandra, asked: &Flags, planned: &[Planned]) -> Result<String
             text += &route.comment(draft, grain);
         }
     }
-    text += &format!("\n{}", checkpoint::ddl(&target.keyspace));
+    text += &format!("\n{}", checkpoint::ddl(keyspace));
     if problems.is_empty() { Ok(text) } else { Err(problems) }
 }
 
 impl NewRoute {
     /// The route for rowferry.toml, line by line behind `-- `.
     fn comment(&self, draft: &Draft, grain: Grain) -> String {
+        self.lines(draft, grain).iter().map(|line| format!("-- {}\n", line.replace(';', "\\u003b"))).collect()
+    }
+
+    /// The route as rowferry.toml has it.
+    pub fn lines(&self, draft: &Draft, grain: Grain) -> Vec<String> {
         let quoted = |text: &str| toml::Value::String(text.into()).to_string();
         let key: Vec<String> = draft.source_key.iter().map(|name| quoted(name)).collect();
         let mut lines = vec!["[[cdcconsumer.routes]]".to_string(), format!("topic = {}", quoted(&self.topic))];
@@ -162,7 +173,7 @@ impl NewRoute {
         if !lossy.is_empty() {
             lines.push(format!("columns = {{ {} }}", lossy.join(", ")));
         }
-        lines.iter().map(|line| format!("-- {}\n", line.replace(';', "\\u003b"))).collect()
+        lines
     }
 }
 
@@ -205,7 +216,7 @@ async fn connect(config: &Config) -> Result<Postgres, Failure> {
 }
 
 /// What the catalog says of a table, and which of its columns the server computes itself.
-async fn described(source: &Postgres, table: &str) -> Result<(SourceFacts, Vec<String>), Failure> {
+pub async fn described(source: &Postgres, table: &str) -> Result<(SourceFacts, Vec<String>), Failure> {
     let facts = source.source_facts(table).await.map_err(about("source.postgres.url"))?;
     let Some(facts) = facts else {
         return Err(Failure::Stop(format!(
@@ -328,20 +339,20 @@ async fn from_tables(config: &Config, asked: &Flags, modes: &Modes) -> Result<Ve
 }
 
 /// As Debezium calls a table's topic: what Kafka does not take in a name becomes an underscore.
-fn topic_name(prefix: &str, table: &str) -> String {
+pub fn topic_name(prefix: &str, table: &str) -> String {
     let plain = |c: char| if c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-') { c } else { '_' };
     format!("{prefix}.{table}").chars().map(plain).collect()
 }
 
 /// The tables' own names; with their schema where two would be called the same.
-fn table_names<'a>(tables: impl Iterator<Item = &'a str> + Clone) -> Vec<String> {
+pub fn table_names<'a>(tables: impl Iterator<Item = &'a str> + Clone) -> Vec<String> {
     let bare = |table: &str| ddl::table_name(table.split_once('.').map_or(table, |(_, table)| table));
     let mut times: BTreeMap<String, usize> = BTreeMap::new();
     tables.clone().for_each(|table| *times.entry(bare(table)).or_default() += 1);
     tables.map(|table| if times[&bare(table)] > 1 { ddl::table_name(table) } else { bare(table) }).collect()
 }
 
-fn draft(
+pub fn draft(
     facts: &SourceFacts,
     name: &str,
     generated: &[String],

@@ -6,6 +6,7 @@ mod completions;
 mod ddl;
 mod dead_letters;
 mod explain;
+mod init;
 mod topics;
 mod seek;
 mod sweep;
@@ -39,6 +40,7 @@ use tokio::sync::watch;
     after_help = "Examples:
   cdcconsumer                                run until SIGTERM or Ctrl-C
   cdcconsumer --exit-when-caught-up          apply what is there, then end with 0
+  cdcconsumer init                           write the first configuration, from what the servers have
   cdcconsumer check                          say what is wrong before it starts
   cdcconsumer ddl | cqlsh                    create the keyspace and the tables of the routes
   cdcconsumer seek --to-beginning            read everything again, for a table that was added later
@@ -73,6 +75,7 @@ enum Command {
     Completions(completions::Flags),
     Ddl(ddl::Flags),
     Explain(explain::Flags),
+    Init(init::Flags),
     Seek(seek::Flags),
     Sweep(sweep::Flags),
     Verify(verify::Flags),
@@ -90,7 +93,11 @@ async fn main() -> ExitCode {
         completions::run(asked);
         return ExitCode::SUCCESS;
     }
-    match run(flags).await {
+    let ended = match &flags.command {
+        Some(Command::Init(asked)) => init::run(&flags.config, &flags.sets, asked).await,
+        _ => run(flags).await,
+    };
+    match ended {
         Ok(exit) => exit.into(),
         Err(error) => {
             eprintln!("cdcconsumer: {error:#}");
@@ -113,7 +120,7 @@ async fn run(flags: Flags) -> anyhow::Result<Exit> {
     let ended = match &flags.command {
         None => start(&config, &flags, shutdown).await,
         // It was done before there was a configuration.
-        Some(Command::Completions(_)) => Ok(Ok(Exit::Done)),
+        Some(Command::Completions(_) | Command::Init(_)) => Ok(Ok(Exit::Done)),
         Some(Command::Check(_)) => check::run(&config, shutdown).await.map(Ok),
         Some(Command::Ddl(asked)) => ddl::run(&config, asked, shutdown).await.map(Ok),
         Some(Command::Explain(asked)) => explain::run(&config, asked, shutdown).await.map(Ok),

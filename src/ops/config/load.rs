@@ -12,15 +12,23 @@ pub const FILE_DEFAULT: &str = "rowferry.toml";
 
 /// Reads the file, `.env` and the environment, and the `--set` flags over them.
 pub fn load_with_env(file: &Path, sets: &[String]) -> Result<Config, ConfigError> {
+    load(file, environment()?, sets)
+}
+
+/// The same of a text that is no file yet; errors call it `name`.
+pub fn parse_with_env(name: &str, text: &str, sets: &[String]) -> Result<Config, ConfigError> {
+    parse(name, text, environment()?, sets)
+}
+
+/// Every variable, those of `.env` among them.
+fn environment() -> Result<impl Iterator<Item = (String, String)>, ConfigError> {
     match dotenvy::dotenv() {
         Ok(_) => {}
         Err(error) if error.not_found() => {}
         Err(_) => return Err(refused(".env cannot be read: write one NAME=value a line".into())),
     }
     // A variable that is no UTF-8 cannot be one of ours.
-    let environment =
-        std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    load(file, environment, sets)
+    Ok(std::env::vars_os().filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?))))
 }
 
 /// Reads the file and what overrides it. `environment` is every variable, `sets` are `section.key=value` flags.
@@ -35,7 +43,7 @@ fn load(
 }
 
 /// Settings that can be overridden: section, key, and whether the value is a string, a number or a list of strings.
-const OVERRIDES: [(&str, &str, Shape); 37] = [
+pub(super) const OVERRIDES: [(&str, &str, Shape); 37] = [
     ("kafka", "bootstrap_servers", Shape::Text),
     ("kafka", "dead_letter_topic", Shape::Text),
     ("source.postgres", "url", Shape::Text),
@@ -76,7 +84,7 @@ const OVERRIDES: [(&str, &str, Shape); 37] = [
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Shape {
+pub(super) enum Shape {
     Text,
     Number,
     Flag,
@@ -151,7 +159,7 @@ pub(super) fn parse(
     }
 }
 
-fn variable_name(section: &str, key: &str) -> String {
+pub(super) fn variable_name(section: &str, key: &str) -> String {
     format!("{section}_{key}").replace('.', "_").to_uppercase()
 }
 
