@@ -13,6 +13,8 @@ mod secrets;
 mod secrets_tests;
 pub mod load;
 mod nearest;
+#[cfg(test)]
+mod page_tests;
 pub mod pattern;
 
 use std::fmt;
@@ -51,6 +53,7 @@ pub struct Config {
 pub struct Kafka {
     /// `host:port`, separated by commas.
     pub bootstrap_servers: String,
+    /// Where refused records go. It must exist, must not be compacted, and must be read by no route.
     #[serde(default = "dead_letter_topic")]
     pub dead_letter_topic: String,
     /// For librdkafka, under its own names.
@@ -83,9 +86,11 @@ pub struct Postgres {
     /// `postgres://user:password@host:port/database`. Once read, it is there and has the password.
     #[serde(default)]
     pub url: Secret,
+    /// A file that holds the url, in its place.
     pub url_file: Option<PathBuf>,
     /// For a url without one.
     pub password: Option<Secret>,
+    /// A file that holds the password, in its place.
     pub password_file: Option<PathBuf>,
 }
 
@@ -94,10 +99,15 @@ pub struct Postgres {
 pub struct Cassandra {
     /// `host:port` of some nodes; the others are found through them.
     pub nodes: Vec<String>,
+    /// The keyspace of all tables. `cdcconsumer ddl` prints the CQL that creates it.
     pub keyspace: String,
+    /// For nodes that want a login; with it a password.
     pub user: Option<String>,
+    /// Of the user.
     pub password: Option<Secret>,
+    /// A file that holds the password, in its place.
     pub password_file: Option<PathBuf>,
+    /// TLS with the nodes; without this section there is none.
     pub tls: Option<CassandraTls>,
     /// Requests under way at once, over all partitions.
     #[serde(default = "in_flight_max")]
@@ -108,10 +118,15 @@ pub struct Cassandra {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct CassandraTls {
+    /// Certificates in PEM that are trusted; those of the system without it.
     pub ca_file: Option<PathBuf>,
+    /// Our own certificate, for nodes that want one; with it its key.
     pub cert_file: Option<PathBuf>,
+    /// The key of our certificate.
     pub key_file: Option<PathBuf>,
+    /// The name that the nodes' certificates have, where that is not the name or address they are reached by.
     pub server_name: Option<String>,
+    /// Believes any certificate. For a test; a run warns of it.
     #[serde(default)]
     pub insecure_skip_verify: bool,
 }
@@ -120,13 +135,17 @@ pub struct CassandraTls {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Consumer {
+    /// The consumer group: members with the same one share the partitions, and its offsets are where they stand.
     pub group_id: String,
+    /// Makes the member static, so that a restart within 10 s moves no partition. Different for each member.
     pub group_instance_id: Option<String>,
-    /// As it was set; what counts is [`Consumer::rebalance_protocol`].
+    /// How partitions change hands, which all members of a group must agree in: one by one, or all at once. Static members
+    /// are eager when it is not given, and others cooperative.
     pub rebalance_protocol: Option<RebalanceProtocol>,
     /// How often new topics are looked for, where routes have patterns.
     #[serde(default = "topics_interval_seconds")]
     pub topics_interval_seconds: u64,
+    /// From topics to tables; see below.
     pub routes: Vec<Route>,
 }
 
@@ -143,11 +162,15 @@ pub enum RebalanceProtocol {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
+    /// Records of a partition that are written together.
     pub batch_records_max: usize,
+    /// Bytes of such records.
     pub batch_bytes_max: usize,
+    /// The largest record that is applied; larger ones are refused unread (`too_large`).
     pub record_bytes_max: usize,
     /// Records read and not yet durable, over all partitions.
     pub held_bytes_max: usize,
+    /// How long a run that is asked to stop may take to finish what it is writing.
     pub shutdown_grace_seconds: u64,
     /// Refused records of a partition with no good one between them, before it stops; 0 is no limit.
     pub dead_letters_in_a_row_max: usize,

@@ -44,6 +44,7 @@ mod ddl;
 mod seek;
 mod explain;
 mod init;
+mod pages;
 mod identity;
 mod memory;
 mod backfill;

@@ -230,6 +230,16 @@ impl Scenario {
         .await;
     }
 
+    /// A connector of this scenario's name is made by what is tested, and removed at the end.
+    pub fn expect_connector(&self) {
+        *self.connector.lock().unwrap() = true;
+    }
+
+    /// So is a topic.
+    pub fn expect_topic(&self, topic: &str) {
+        self.made.lock().unwrap().push(topic.into());
+    }
+
     /// Everything that was written about this scenario, for a failing test.
     fn print_logs(&self) {
         for started in self.started.lock().unwrap().iter() {

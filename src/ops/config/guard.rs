@@ -10,9 +10,11 @@ use crate::plan::route;
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct RewindGuard {
+    /// The blob column of the route's table that keeps where its row's last change stood in the source's log.
     pub column: String,
+    /// The table that keeps it for rows that are gone, with the key of the route's table.
     pub deletes_table: String,
-    /// A connector that comes back later than that after its crash may bring deleted rows back for a moment.
+    /// How long it is kept there, a week when it is not given. A connector that comes back later than that after its crash may bring deleted rows back for a moment.
     pub deletes_ttl: Option<String>,
 }
 

@@ -16,11 +16,13 @@ use crate::row::{Format, UNAVAILABLE_DEFAULT, Unmapped};
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Route {
+    /// The topic to read. One topic may have several routes.
     #[serde(default)]
     pub topic: String,
     /// Changes only, in the place of `topic`: every topic whose whole name matches. `{group}` in `table`, `source_table`
     /// and constants stands for what the group of that name matched.
     pub topic_pattern: Option<TopicPattern>,
+    /// The target's table. Its key and types are read from the live schema.
     pub table: String,
     /// The primary key of the source table, or the id of the business event.
     pub source_key: Vec<String>,
@@ -58,6 +60,7 @@ pub struct Route {
     /// Source columns that no route wants, and that need not be spoken of.
     #[serde(default)]
     pub ignore: Vec<String>,
+    /// What a TRUNCATE of the source does: the partition stops in front of it, or passes over it and the rows stay.
     #[serde(default)]
     pub on_truncate: TruncatePolicy,
     /// Settings of the connector that writes this topic, over those of `[source.debezium]`.
@@ -93,24 +96,32 @@ pub enum TruncatePolicy {
 #[derive(Debug, Clone, Default, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Debezium {
+    /// `decimal.handling.mode`; `precise` when it is not given.
     decimal_handling_mode: Option<DecimalMode>,
+    /// `time.precision.mode`; `adaptive` when it is not given.
     time_precision_mode: Option<TimeMode>,
+    /// `binary.handling.mode`; `bytes` when it is not given.
     binary_handling_mode: Option<BinaryMode>,
+    /// `interval.handling.mode`; `numeric` when it is not given.
     interval_handling_mode: Option<IntervalMode>,
+    /// `hstore.handling.mode`; `json` when it is not given.
     hstore_handling_mode: Option<HstoreMode>,
+    /// `include.unknown.datatypes`; false when it is not given.
     include_unknown_datatypes: Option<bool>,
+    /// `unavailable.value.placeholder`: what stands for an unchanged large value.
     unavailable_value_placeholder: Option<String>,
-    /// `schema.table`
+    /// `signal.data.collection`, as `schema.table`: where `backfill` writes its signals.
     pub signal_data_collection: Option<String>,
-    /// `signal.kafka.topic`
+    /// `signal.kafka.topic`: where `backfill` sends its signals, if not to the table.
     pub signal_kafka_topic: Option<String>,
-    /// `notification.sink.topic.name`
+    /// `notification.sink.topic.name`: what `backfill --wait` and `verify --repair` follow.
     pub notification_topic: Option<String>,
     /// `topic.prefix`, where topics are not called as Debezium calls them by itself.
     pub topic_prefix: Option<String>,
     /// `value.converter.schemas.enable`: every record brings its schema.
     schemas: Option<bool>,
-    /// `value.converter.replace.null.with.default`
+    /// `value.converter.replace.null.with.default`: a null may arrive as its column's default, as Connect does it when
+    /// nothing is said.
     replace_null_with_default: Option<bool>,
 }
 
