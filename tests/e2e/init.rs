@@ -3,7 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 
-use crate::check::assert_told;
+use crate::check::{KEPT_A_WEEK, assert_told};
 use crate::ddl::run_cql;
 use crate::stack::{BROKERS, Scenario};
 
@@ -30,7 +30,7 @@ async fn a_first_configuration_is_written_and_runs() {
         )
         .await;
     let topic = scenario.topic("public.events");
-    scenario.make_topic(&topic, 2, &[("retention.ms", "604800000")]).await;
+    scenario.make_topic(&topic, 2, &KEPT_A_WEEK).await;
     scenario.start_debezium_on("public.events", "").await;
     let (url, keyspace) = (format!("postgres://debezium@127.0.0.1:5432/{}", scenario.id), format!("{}_b", scenario.id));
     let (group, letters) = (format!("{}-b", scenario.id), scenario.dead_letter_topic());
