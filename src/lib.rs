@@ -50,4 +50,6 @@ pub mod verify;
 pub mod ops;
 pub mod shop;
 #[cfg(test)]
+mod page_tests;
+#[cfg(test)]
 mod tidy;

@@ -57,7 +57,7 @@ async fn members_come_and_go(members: Members) {
     let group = scenario.cassandra_group();
     let [users, orders] = scenario.change_topics();
     let committed = || scenario.committed_sum(&group, &[&users, &orders]);
-    let watch = (Reader::of_users(&scenario).await, CommitWatch::of(&group, &scenario.change_topics()));
+    let (reader, commits) = (Reader::of_users(&scenario).await, CommitWatch::of(&group, &scenario.change_topics()));
     let stays = member(&scenario, members, "stays");
     let mut guest: Option<Arc<Started>> = None;
     for _ in 0..times(4, 24) {
@@ -88,8 +88,8 @@ async fn members_come_and_go(members: Members) {
         run.signal("TERM");
         assert_eq!(run.exit_code(30).await, 0);
     }
-    watch.0.ends(&mut report).await;
-    watch.1.ends(&mut report);
+    reader.ends(&mut report).await;
+    commits.ends(&mut report);
     assert_tables(&scenario).await;
     assert_eq!(load.expected(), scenario.all_writetimes(&scenario.id).await);
     report.end();
@@ -118,7 +118,7 @@ async fn restarted_again_and_again(members: Members) {
     let [users, orders] = scenario.change_topics();
     let committed = || scenario.committed_sum(&group, &[&users, &orders]);
     let end = || scenario.ends_sum(&[&users, &orders]);
-    let watch = (Reader::of_users(&scenario).await, CommitWatch::of(&group, &scenario.change_topics()));
+    let (reader, commits) = (Reader::of_users(&scenario).await, CommitWatch::of(&group, &scenario.change_topics()));
     let start = |name: &str| member(&scenario, members, name);
     let mut both = [start("a"), start("b")];
     let mut lives: Vec<Arc<Started>> = both.to_vec();
@@ -145,8 +145,8 @@ async fn restarted_again_and_again(members: Members) {
     if report.redelivered > 0 {
         report.violations.push(format!("{} records came twice", report.redelivered));
     }
-    watch.0.ends(&mut report).await;
-    watch.1.ends(&mut report);
+    reader.ends(&mut report).await;
+    commits.ends(&mut report);
     assert_tables(&scenario).await;
     assert_eq!(load.expected(), scenario.all_writetimes(&scenario.id).await);
     report.end();

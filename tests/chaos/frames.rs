@@ -3,7 +3,7 @@
 
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use bytes::{BufMut as _, BytesMut};
 use scylla::errors::{DbError, WriteType};
@@ -41,13 +41,13 @@ async fn an_error_frame_that_passes_is_answered_by_the_same_write() {
     for _ in 0..times(1, 3) {
         for (kind, answer) in answers() {
             report.injected += (NODES * FRAMES) as u64;
-            let told = line.each_node_answers(&answer, &writes());
+            let told = line.each_node_answers(&answer);
             let seen = || told.iter().map(Told::len).collect::<Vec<usize>>();
             let begun = Instant::now();
             while seen().iter().any(|seen| *seen < FRAMES) {
                 assert!(begun.elapsed().as_secs() < 60, "{kind} was answered {:?} times by the nodes", seen());
                 line.load.go_on(&scenario, 50).await;
-                tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+                tokio::time::sleep(Duration::from_millis(100)).await;
             }
             report.observed += seen().iter().sum::<usize>() as u64;
             report.recovered.push(line.until_applied().await);
@@ -116,13 +116,13 @@ impl<'s> Line<'s> {
         line
     }
 
-    /// Each node answers its next requests of these so, and does nothing. Each answer is told.
-    fn each_node_answers(&mut self, answer: &RequestReaction, requests: &Condition) -> Vec<Told> {
+    /// Each node answers its next writes so, and does nothing. Each answer is told.
+    fn each_node_answers(&mut self, answer: &RequestReaction) -> Vec<Told> {
         let nodes = self.proxy.running_nodes.iter_mut();
         nodes
             .map(|node| {
                 let (tell, told) = mpsc::unbounded_channel();
-                let due = Condition::and(requests.clone(), Condition::TrueForLimitedTimes(FRAMES));
+                let due = Condition::and(writes(), Condition::TrueForLimitedTimes(FRAMES));
                 node.change_request_rules(Some(vec![RequestRule(
                     due,
                     answer.clone().with_feedback_when_performed(tell),
@@ -132,7 +132,7 @@ impl<'s> Line<'s> {
             .collect()
     }
 
-    async fn until_applied(&self) -> std::time::Duration {
+    async fn until_applied(&self) -> Duration {
         let (group, [users, orders]) = (self.scenario.cassandra_group(), self.scenario.change_topics());
         let topics = [users.as_str(), orders.as_str()];
         let begun = Instant::now();

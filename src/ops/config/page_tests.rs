@@ -1,8 +1,6 @@
 //! The tables of docs/settings.md, made of the structs themselves: names and types as serde takes them, defaults as the
 //! code has them, and the fields' own comments.
 
-use std::fs;
-
 use serde::de::DeserializeOwned;
 
 use super::columns::ColumnDetail;
@@ -13,6 +11,7 @@ use super::{
     Cassandra, CassandraTls, Config, Consumer, Kafka, Limits, Log, Postgres, Sinks, Source, dead_letter_topic,
     in_flight_max, topics_interval_seconds,
 };
+use crate::page_tests::expect_between;
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/settings.md");
 const BEGIN: &str = "<!-- made by src/ops/config/page_tests.rs: WRITE_DOCS=1 cargo test --lib page_tests -->\n";
@@ -247,15 +246,7 @@ fn made() -> String {
 
 #[test]
 fn the_page_has_every_setting() {
-    let page = fs::read_to_string(PAGE).expect("docs/settings.md is there");
-    let (before, rest) = page.split_once(BEGIN).expect("the page has the place where the tables begin");
-    let (_, after) = rest.split_once(END).expect("the page has the place where the tables end");
-    let made = format!("{before}{BEGIN}{}{END}{after}", made());
-    if std::env::var_os("WRITE_DOCS").is_some() {
-        fs::write(PAGE, &made).expect("docs/settings.md can be written");
-    } else {
-        assert!(page == made, "docs/settings.md is not what the code does: WRITE_DOCS=1 cargo test --lib page_tests");
-    }
+    expect_between(PAGE, BEGIN, END, &made());
 }
 
 /// A section that is new has to get a place on the page.

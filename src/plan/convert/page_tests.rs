@@ -3,10 +3,10 @@
 //! `WRITE_DOCS=1 cargo test --lib page_tests` writes it; without the variable the file must be what would be written.
 
 use std::collections::BTreeSet;
-use std::fs;
 
 use super::pairs::{Verdict, lost_by_connector, verdict};
 use super::*;
+use crate::page_tests::expect_between;
 use crate::row::wire::{BinaryMode, DecimalMode, HstoreMode, IntervalMode, Modes, TimeMode, Unsent};
 
 const PAGE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/types.md");
@@ -411,15 +411,7 @@ fn shown(Group { lost, rejected, names }: &Group, of_connector: &[&str]) -> Stri
 
 #[test]
 fn the_page_has_the_table() {
-    let page = fs::read_to_string(PAGE).expect("docs/types.md is there");
-    let (before, rest) = page.split_once(BEGIN).expect("the page has the place where the table begins");
-    let (_, after) = rest.split_once(END).expect("the page has the place where the table ends");
-    let made = format!("{before}{BEGIN}{}{END}{after}", table());
-    if std::env::var_os("WRITE_DOCS").is_some() {
-        fs::write(PAGE, &made).expect("docs/types.md can be written");
-    } else {
-        assert!(page == made, "docs/types.md is not what the code does: WRITE_DOCS=1 cargo test --lib page_tests");
-    }
+    expect_between(PAGE, BEGIN, END, &table());
 }
 
 /// What the page says in words of arrays, so that not each of them has its line.

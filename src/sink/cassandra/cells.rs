@@ -79,14 +79,15 @@ fn of_row(route: &Route, timed: &[usize], row: Vec<Value>) -> Vec<Cell> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
     use crate::plan::route::{RouteSpec, Routes, TargetTable};
     use crate::row::{Column, Kind};
 
-    fn route() -> Route {
+    /// Of three columns: a key, `a` and `tags`.
+    pub fn route() -> Route {
         let table = TargetTable {
             name: "t".into(),
             columns: ["id", "a", "tags"].map(|name| Column { name: name.into(), kind: Kind::Int64 }).into(),

@@ -102,22 +102,13 @@ impl WriteTimes {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
-
+    use super::super::cells::tests::route;
     use super::*;
-    use crate::plan::route::{RewindGuard, RouteSpec, Routes, TargetTable};
-    use crate::row::{Column, Kind};
+    use crate::plan::route::RewindGuard;
 
     #[test]
     fn every_cell_that_tells_its_time_is_asked_and_a_guarded_row_for_its_position() {
-        let table = TargetTable {
-            name: "t".into(),
-            columns: ["id", "a", "tags"].map(|name| Column { name: name.into(), kind: Kind::Int64 }).into(),
-            key: vec!["id".into()],
-        };
-        let spec = RouteSpec { schemas: true, ..RouteSpec::new("t", "t", &["id"]) };
-        let tables = BTreeMap::from([("t".to_string(), table)]);
-        let route = Routes::resolve(&[spec], &tables).expect("a route that fits its table").routes.remove(0);
+        let route = route();
         insta::assert_snapshot!(written_cql("ks", &route, |name| name != "tags"), @r#"SELECT "id", WRITETIME("a") FROM "ks"."t" WHERE "id" = ?"#);
         insta::assert_snapshot!(written_cql("ks", &route, |_| false), @r#"SELECT "id" FROM "ks"."t" WHERE "id" = ?"#);
         let guard = Some(RewindGuard { column: "at".into(), deletes_table: "gone".into(), deletes_ttl_seconds: 60 });
