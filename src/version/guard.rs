@@ -34,6 +34,12 @@ struct Mark {
     ts_us: i64,
 }
 
+impl Mark {
+    fn is_behind(&self, other: Mark) -> bool {
+        self.source == other.source && self.position.is_before(other.position)
+    }
+}
+
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Deleted {
     key: u64,
@@ -62,9 +68,15 @@ impl Guard {
     pub const REDRIVEN: Guard = Guard { redriven: true, ..Guard::NEW };
 
     /// The marks of a floor, for what stands behind it when all before it was read again. A floor that was found in the
-    /// sink has none, and a delete's tombstone may come now.
+    /// sink has none, and a delete's tombstone may come now. A stream that was heard again and has not come to its mark is
+    /// in the middle of what was sent again: we began there, and wrote changes that had been passed over, but not yet those
+    /// that followed them. So these are taken, too.
     pub fn behind(self, read_again: Guard) -> Guard {
-        Guard { deleted: self.deleted.or(read_again.deleted), ..self }
+        let marks = self.marks.map(|mark| {
+            let mut heard = read_again.marks.into_iter().flatten();
+            heard.find(|again| mark.is_some_and(|mark| again.is_behind(mark))).or(mark)
+        });
+        Guard { marks, deleted: self.deleted.or(read_again.deleted), ..self }
     }
 
     /// Takes the next position of a stream, in the order of offsets, once.

@@ -66,6 +66,23 @@ fn each_stream_has_its_mark_and_the_quietest_is_forgotten() {
     assert_eq!(observe(2, 49), Verdict::Accept);
 }
 
+#[test]
+fn behind_a_floor_a_stream_that_was_heard_again_goes_on_from_where_it_was_heard() {
+    let heard = |positions: &[u64]| {
+        let mut guard = Guard::NEW;
+        positions.iter().for_each(|&lsn| drop(guard.observe(&origin(at(1, lsn, 0), 0))));
+        guard
+    };
+    let next = |read_again: Guard, lsn| heard(&[50]).behind(read_again).observe(&origin(at(1, lsn, 0), 0));
+    assert_eq!(next(heard(&[20, 30]), 40), Verdict::Accept, "it began in the middle of what was sent again");
+    assert_eq!(next(heard(&[20, 30]), 29), Verdict::Suspect);
+    assert_eq!(next(heard(&[20, 50]), 40), Verdict::Suspect, "it has come to the mark");
+    assert_eq!(next(Guard::NEW, 40), Verdict::Suspect, "it was not heard");
+    let mut other = Guard::NEW;
+    other.observe(&Origin { source: 2, ..origin(at(1, 30, 0), 0) });
+    assert_eq!(next(other, 40), Verdict::Suspect, "another stream says nothing of it");
+}
+
 fn change(op: Op, origin: Option<Origin>) -> Decoded {
     Decoded::Change(Change { origin, ..Change::of(op, None, Some(Row::new())) })
 }
