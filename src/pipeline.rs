@@ -417,10 +417,19 @@ impl<S: Sink> Run<'_, S> {
     }
 
     async fn unless_revoked<T>(&self, future: impl Future<Output = T>) -> Result<T, Revoked> {
+        self.unless_revoked_for(Duration::ZERO, future).await
+    }
+
+    /// Gives up when the partition has been revoked for as long as this.
+    async fn unless_revoked_for<T>(&self, grace: Duration, future: impl Future<Output = T>) -> Result<T, Revoked> {
+        let given_up = async {
+            self.until_revoked().await;
+            tokio::time::sleep(grace).await;
+        };
         tokio::select! {
             biased;
             done = future => Ok(done),
-            () = self.until_revoked() => Err(Revoked),
+            () = given_up => Err(Revoked),
         }
     }
 

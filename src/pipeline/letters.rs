@@ -1,10 +1,16 @@
 //! Refused records on their way out: a look at the breaker, then letters until the broker has them all.
 
+use std::time::Duration;
+
 use tokio::sync::oneshot;
 
 use super::{DeadLetter, DeadLetterRequest, Revoked, Run, State};
 use crate::plan::write::{Batch, Rejected};
 use crate::sink::Sink;
+
+/// What a revoked partition waits for letters that are on their way: whoever comes next would send them again. When
+/// Kafka takes none, nobody gains by a longer wait.
+const REVOKED_GRACE: Duration = Duration::from_secs(3);
 
 impl<S: Sink> Run<'_, S> {
     /// Sends these records to the dead-letter topic and returns when the broker has them all (K10). A flood stops the
@@ -27,12 +33,12 @@ impl<S: Sink> Run<'_, S> {
                 let (answer, answered) = oneshot::channel();
                 let request = DeadLetterRequest { letter: self.letter(batch, rejected), answer };
                 // A closed channel drops the answer's sender, which the wait below takes for a failure.
-                let _ = self.unless_revoked(self.pipeline.dead_letters.send(request)).await?;
+                let _ = self.unless_revoked_for(REVOKED_GRACE, self.pipeline.dead_letters.send(request)).await?;
                 answers.push((rejected, answered));
             }
             let mut failed = None;
             for (rejected, answered) in answers {
-                let answer = self.unless_revoked(answered).await?;
+                let answer = self.unless_revoked_for(REVOKED_GRACE, answered).await?;
                 match answer.unwrap_or_else(|_| Err("the dead-letter producer is gone".into())) {
                     Ok(()) => self.progress.send_modify(|progress| progress.dead_lettered += 1),
                     Err(why) => {
@@ -65,3 +71,6 @@ impl<S: Sink> Run<'_, S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
