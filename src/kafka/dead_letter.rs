@@ -91,11 +91,13 @@ fn headers(letter: &DeadLetter) -> OwnedHeaders {
 fn why(topic: &str, error: &KafkaError) -> String {
     let mend = match error.rdkafka_error_code() {
         Some(RDKafkaErrorCode::MessageSizeTooLarge) => "raise its max.message.bytes",
-        // Its partitions are the first thing that the client misses when it goes.
+        // Its partitions are the first thing that the client misses when it goes. What a partition holds when the client
+        // drops it ends with "destroy", which has nothing to do with brokers there.
         Some(
             RDKafkaErrorCode::UnknownTopic
             | RDKafkaErrorCode::UnknownTopicOrPartition
-            | RDKafkaErrorCode::UnknownPartition,
+            | RDKafkaErrorCode::UnknownPartition
+            | RDKafkaErrorCode::BrokerDestroy,
         ) => "create it",
         Some(RDKafkaErrorCode::TopicAuthorizationFailed) => "grant WRITE on it",
         _ => "see the brokers",
