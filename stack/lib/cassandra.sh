@@ -19,6 +19,8 @@ cassandra_tokens() {
   echo "${tokens%,}"
 }
 
+# A push of a schema change that is dropped on a busy machine is pulled after the migration delay. The server's own
+# minute is also how long the driver waits for the nodes to agree.
 cassandra_launch() {
   local dir=$STATE/$1
   mkdir -p "$dir/conf"
@@ -29,7 +31,7 @@ cassandra_launch() {
   launch "$1" "$JAVA_HOME/bin/java" @conf/jvm.options -Xms512m -Xmx512m -XX:+UseG1GC \
     -javaagent:../lib/cassandra/jamm-0.4.0.jar -Dcassandra.config=cassandra.yaml -Dcassandra.storagedir=data \
     -Dcassandra.jmx.local.port="719${1#cassandra-}" -Dcassandra-foreground=yes -Dcassandra.ring_delay_ms=1000 \
-    -Dcassandra.gossip_quarantine_delay_ms=60000 \
+    -Dcassandra.gossip_quarantine_delay_ms=60000 -Dcassandra.migration_delay_ms=2000 \
     -Dcassandra.skip_wait_for_gossip_to_settle=0 -cp 'conf:../lib/cassandra/*' \
     org.apache.cassandra.service.CassandraDaemon
 }

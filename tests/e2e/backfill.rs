@@ -53,7 +53,7 @@ async fn backfill_by(way: &str) {
         // Rows change, go, come and move to another user while they are read.
         let mut round = 0;
         while !done.load(Ordering::Relaxed) && round < 2_000 {
-            let some = |part: i32| format!("quantity % 400 = {}", (round * 7 + part) % 400);
+            let some = |part: i32| format!("quantity % 1000 = {}", (round * 7 + part) % 1000);
             let status = ["SHIPPED", "DELIVERED"][round as usize % 2];
             scenario
                 .sql(&format!(
@@ -78,7 +78,7 @@ async fn backfill_by(way: &str) {
         for route in ["users", "orders_by_user"] {
             let asked =
                 scenario.cdcconsumer().arg("backfill").arg(route).arg("--wait").arg("--through").arg(way).start();
-            assert_eq!(asked.exit_code(120).await, 0, "{}{}", asked.out(), asked.log());
+            assert_eq!(asked.exit_code(240).await, 0, "{}{}", asked.out(), asked.log());
             let out = asked.out();
             assert!(out.contains("the snapshot is completed") && out.contains("are applied"), "{out}");
         }
