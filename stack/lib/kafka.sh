@@ -15,7 +15,7 @@ kafka_launch() {
       kafka.tools.StorageTool format -t "$KAFKA_CLUSTER_ID" -c server.properties >"$LOGS/$1.log" 2>&1) ||
       give_up "$1" "could not format its storage"
   fi
-  launch "$1" "$JAVA_HOME/bin/java" -Xms256m -Xmx512m -Dorg.slf4j.simpleLogger.showDateTime=true \
+  launch "$1" "$JAVA_HOME/bin/java" $JVM_COMPILER -Xms256m -Xmx512m -Dorg.slf4j.simpleLogger.showDateTime=true \
     -Dorg.slf4j.simpleLogger.dateTimeFormat=HH:mm:ss.SSS -cp '../lib/kafka/*' kafka.Kafka server.properties
 }
 
