@@ -36,6 +36,8 @@ pub struct Standing {
     pub suspect: bool,
     /// How far a suspect's source had come before it; `None` where that is not known.
     pub mark: Option<Position>,
+    /// A suspect that is a batch of its own: nothing behind it is written before it is durable.
+    pub alone: bool,
 }
 
 /// What a guarded target keeps of a row, or of its delete.
@@ -50,13 +52,16 @@ impl Stored {
     /// Whether the row has a change at this position already, or has done with it: by the write of an earlier record than
     /// the one that got this version, or by one at the mark or beyond. That one was no suspect or came behind one that
     /// was none, so it was not in the suspect's batch, and what was decided of the suspect then was durable before it.
-    pub fn holds(&self, position: Position, version: i64, mark: Option<Position>) -> bool {
+    /// Of a suspect that is alone only its own write may not have arrived whole.
+    pub fn holds(&self, position: Position, version: i64, standing: Standing) -> bool {
         // One reading gives a version and the next to one record alone. Another change has them from a reading before
         // a seek, where versions were no lower: so it is an earlier one.
         let is_another = self.version <= version + 1 && self.position != position;
+        let is_own = self.version <= version + 1 && self.position == position;
         let is_later = self.version >= version && !is_another;
-        let is_of_a_later_batch = mark.is_some_and(|mark| !self.position.is_before(mark));
-        (!is_later || is_of_a_later_batch) && !self.position.is_before(position)
+        let is_of_a_later_batch = standing.mark.is_some_and(|mark| !self.position.is_before(mark));
+        let is_done = if standing.alone { !is_own } else { is_of_a_later_batch };
+        (!is_later || is_done) && !self.position.is_before(position)
     }
 }
 
@@ -142,7 +147,9 @@ mod tests {
     #[test]
     fn a_row_holds_what_is_before_it_unless_a_later_record_wrote_it() {
         let suspect = at(10, 12, 1);
-        let holds = |position, version, mark| Stored { position, version }.holds(suspect, 6, mark);
+        let standing = Standing { suspect: true, ..Standing::default() };
+        let holds =
+            |position, version, mark| Stored { position, version }.holds(suspect, 6, Standing { mark, ..standing });
         assert!(holds(at(20, 15, 2), 4, None) && holds(suspect, 4, None));
         assert!(!holds(at(10, 11, 1), 4, None), "it is behind");
         assert!(
@@ -152,6 +159,10 @@ mod tests {
         assert!(!holds(at(20, 15, 2), 8, None), "a later record");
         assert!(holds(at(20, 15, 2), 8, Some(at(20, 15, 2))), "of a later batch");
         assert!(holds(at(20, 15, 2), 6, None), "another change of this version: from before a seek");
+        let alone =
+            |position, version| Stored { position, version }.holds(suspect, 6, Standing { alone: true, ..standing });
+        assert!(alone(at(20, 15, 2), 8) && alone(suspect, 8), "nothing later is written before it");
+        assert!(!alone(suspect, 7) && !alone(at(10, 11, 1), 8), "its own write, and one that is behind");
     }
 
     #[test]

@@ -7,6 +7,7 @@ use tokio::sync::mpsc;
 use super::bounds::{Room, is_large};
 use super::{Held, Limits, Pipeline, guard};
 use crate::change::Decoded;
+use crate::change::position::Standing;
 use crate::failpoint::{self, Stage};
 use crate::plan::write::{Batch, Versioned};
 use crate::plan::{Draft, Pushed};
@@ -25,8 +26,8 @@ pub(super) struct Intake<D> {
     /// What the source has sent, where some route of the topic is guarded.
     guard: Option<Guard>,
     draft: Draft,
-    /// The last record of the draft is a suspect.
-    suspect: bool,
+    /// How the last record of the draft stands.
+    standing: Standing,
     /// The draft ends here, because its suspects have to be durable before the next record is written (V6).
     closed: bool,
     /// For the large record that the draft consists of.
@@ -49,8 +50,8 @@ impl<D: FnMut(&Versioned) -> Decoded> Intake<D> {
         skip_below: i64,
     ) -> Self {
         let chunk = Vec::new().into_iter();
-        let (suspect, closed, room, end) = (false, false, None, None);
-        Intake { decode, records, chunk, chain, guard, draft, suspect, closed, room, held, skip_below, end }
+        let (standing, closed, room, end) = (Standing::default(), false, None, None);
+        Intake { decode, records, chunk, chain, guard, draft, standing, closed, room, held, skip_below, end }
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -69,7 +70,7 @@ impl<D: FnMut(&Versioned) -> Decoded> Intake<D> {
 
     /// The batch to write, with the room that its large record takes.
     pub(super) fn take(&mut self) -> (Batch, Option<Room>) {
-        (self.suspect, self.closed) = (false, false);
+        (self.standing, self.closed) = (Standing::default(), false);
         (self.draft.take(), self.room.take())
     }
 
@@ -109,7 +110,7 @@ impl<D: FnMut(&Versioned) -> Decoded> Intake<D> {
             }
         }
         while self.may_take(&pipeline.limits) {
-            if self.suspect && !self.chunk.as_slice().is_empty() && !self.is_next_suspect() {
+            if self.ends_before_next() {
                 self.closed = true;
                 break;
             }
@@ -122,6 +123,25 @@ impl<D: FnMut(&Versioned) -> Decoded> Intake<D> {
             }
         }
         true
+    }
+
+    /// Whether the draft's suspects, or what stands before a suspect that has to be alone, have to be durable before the
+    /// next record is written.
+    fn ends_before_next(&mut self) -> bool {
+        let Some(next) = self.chunk.as_slice().first() else { return false };
+        let is_alone = self.is_alone(next.offset);
+        match self.standing {
+            _ if self.draft.is_empty() => false,
+            Standing { alone: true, .. } => true,
+            Standing { suspect: true, .. } => !self.is_next_suspect(),
+            Standing { suspect: false, .. } => is_alone && self.is_next_suspect(),
+        }
+    }
+
+    /// Whether a suspect at this offset is a batch of its own. Below a floor versions say nothing of which write came
+    /// first: what a row has may be of a later record of the same batch, or from before the seek.
+    fn is_alone(&self, offset: i64) -> bool {
+        self.guard.is_some() && self.chain.and_then(|chain| chain.floor()).is_some_and(|floor| offset < floor.offset)
     }
 
     /// Decodes the next record ahead of its turn. One that cannot be decoded is dealt with when it is pushed.
@@ -143,17 +163,19 @@ impl<D: FnMut(&Versioned) -> Decoded> Intake<D> {
 
     fn push(&mut self, record: Record) {
         self.guard = self.guard_at(record.offset);
+        let is_alone = self.is_alone(record.offset);
         let version = self.chain.as_mut().map_or(0, |chain| chain.next(record.offset, record.timestamp_ms));
         if record.offset < self.skip_below {
             self.held.release(record.held_bytes());
             return;
         }
-        let Intake { decode, guard, draft, suspect, .. } = self;
+        let Intake { decode, guard, draft, standing, .. } = self;
         let pushed = draft.push(Versioned::new(record, version), |versioned| {
             failpoint::reach(Stage::Decoding);
             let decoded = decode(versioned);
             guard.iter_mut().for_each(|guard| guard::stand(guard, versioned, &decoded));
-            *suspect = versioned.standing.suspect;
+            versioned.standing.alone = is_alone && versioned.standing.suspect;
+            *standing = versioned.standing;
             decoded
         });
         if let Pushed::Stop(why) = pushed {

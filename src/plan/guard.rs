@@ -37,7 +37,7 @@ pub fn settle(routes: &Routes, batch: &mut Batch, asked: &[usize], stored: Vec<O
         let version = records[write.record].version;
         let suspect = std::mem::take(&mut write.standing.suspect);
         if let (true, Some(position), Some(stored)) = (suspect, write.standing.position, *stored)
-            && stored.holds(position, version, write.standing.mark)
+            && stored.holds(position, version, write.standing)
         {
             return false;
         }

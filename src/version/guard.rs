@@ -132,7 +132,8 @@ impl Guard {
         let verdict = self.observe(origin);
         // That of the stream which was heard last.
         let mark = self.marks[0].filter(|_| verdict == Verdict::Suspect).map(|mark| mark.position);
-        (Standing { position: Some(origin.position), suspect: mark.is_some() || self.redriven, mark }, verdict)
+        let suspect = mark.is_some() || self.redriven;
+        (Standing { position: Some(origin.position), suspect, mark, alone: false }, verdict)
     }
 
     /// Whether there is nothing to save.
@@ -171,7 +172,7 @@ impl Guard {
                     let suspect = name == SUSPECT_DELETE;
                     // Its stream was heard last.
                     let mark = guard.marks[0].filter(|_| suspect).map(|mark| mark.position);
-                    let standing = Standing { position: Some(unhex(position)?), suspect, mark };
+                    let standing = Standing { position: Some(unhex(position)?), suspect, mark, alone: false };
                     guard.deleted = Some(Deleted { key: unhex_u64(key)?, standing });
                 }
                 _ => return None,

@@ -18,7 +18,7 @@ fn origin(position: Position, ts_us: i64) -> Origin {
 pub fn longest() -> Guard {
     let position = at(u64::MAX, u64::MAX, u32::MAX);
     let mark = |source| Some(Mark { source, position, ts_us: i64::MIN });
-    let standing = Standing { position: Some(position), suspect: true, mark: Some(position) };
+    let standing = Standing { position: Some(position), suspect: true, mark: Some(position), alone: false };
     let marks = [mark(u64::MAX), mark(1), mark(2), mark(3)];
     Guard { marks, deleted: Some(Deleted { key: u64::MAX, standing }), redriven: false }
 }
@@ -93,7 +93,7 @@ fn change(op: Op, origin: Option<Origin>) -> Decoded {
 fn a_redriven_change_is_a_suspect_wherever_it_stands() {
     let update = change(Op::Update, Some(origin(at(10, 12, 1), 100)));
     assert!(!{ Guard::NEW }.stand(Some(b"k"), &update).0.suspect);
-    let redriven = Standing { position: Some(at(10, 12, 1)), suspect: true, mark: None };
+    let redriven = Standing { position: Some(at(10, 12, 1)), suspect: true, ..Standing::default() };
     assert_eq!({ Guard::REDRIVEN }.stand(Some(b"k"), &update), (redriven, Verdict::Accept));
     // A snapshot says what the source had then: nothing of it is sent again.
     assert!(!{ Guard::REDRIVEN }.stand(Some(b"k"), &change(Op::Read, None)).0.suspect);
