@@ -54,14 +54,16 @@ impl Stored {
     /// was none, so it was not in the suspect's batch, and what was decided of the suspect then was durable before it.
     /// Of a suspect that is alone only its own write may not have arrived whole.
     pub fn holds(&self, position: Position, version: i64, standing: Standing) -> bool {
+        let is_beyond = !self.position.is_before(position);
+        let is_own = self.position == position && (version..=version + 1).contains(&self.version);
+        if standing.alone {
+            return is_beyond && !is_own;
+        }
         // One reading gives a version and the next to one record alone. Another change has them from a reading before
         // a seek, where versions were no lower: so it is an earlier one.
-        let is_another = self.version <= version + 1 && self.position != position;
-        let is_own = self.version <= version + 1 && self.position == position;
-        let is_later = self.version >= version && !is_another;
+        let is_earlier = self.version < version || (self.version <= version + 1 && self.position != position);
         let is_of_a_later_batch = standing.mark.is_some_and(|mark| !self.position.is_before(mark));
-        let is_done = if standing.alone { !is_own } else { is_of_a_later_batch };
-        (!is_later || is_done) && !self.position.is_before(position)
+        is_beyond && (is_earlier || is_of_a_later_batch)
     }
 }
 

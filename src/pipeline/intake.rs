@@ -28,7 +28,7 @@ pub(super) struct Intake<D> {
     draft: Draft,
     /// How the last record of the draft stands.
     standing: Standing,
-    /// The draft ends here, because its suspects have to be durable before the next record is written (V6).
+    /// The draft ends here, because it has to be durable before the next record is written (V6).
     closed: bool,
     /// For the large record that the draft consists of.
     room: Option<Room>,
@@ -129,12 +129,12 @@ impl<D: FnMut(&Versioned) -> Decoded> Intake<D> {
     /// next record is written.
     fn ends_before_next(&mut self) -> bool {
         let Some(next) = self.chunk.as_slice().first() else { return false };
-        let is_alone = self.is_alone(next.offset);
+        let offset = next.offset;
         match self.standing {
             _ if self.draft.is_empty() => false,
             Standing { alone: true, .. } => true,
             Standing { suspect: true, .. } => !self.is_next_suspect(),
-            Standing { suspect: false, .. } => is_alone && self.is_next_suspect(),
+            Standing { suspect: false, .. } => self.is_alone(offset) && self.is_next_suspect(),
         }
     }
 
