@@ -80,6 +80,11 @@ impl Chain {
         self.guard
     }
 
+    /// Whether the rewind guard was on for what was read.
+    pub fn is_guarded(&self) -> bool {
+        !self.guard.is_empty() || self.floor.is_some_and(|floor| !floor.guard.is_empty())
+    }
+
     /// The chain with what the source has sent as of the same record; [`Guard::NEW`] where nobody asks for it.
     pub fn guarded(self, guard: Guard) -> Chain {
         Chain { guard, ..self }

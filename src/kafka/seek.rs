@@ -97,6 +97,14 @@ pub fn plan(
             unread.end - unread.start
         ));
     }
+    // Behind the beginning nobody knows what the guard had passed over. In the middle of what was sent again, records
+    // would get versions among those of what is in the table.
+    if (begin + 1..stands).contains(&target) && chain.is_guarded() && !made_anew {
+        return Err(format!(
+            "{place}: offset {target} is behind the beginning, {begin}, and a route of the topic has rewind_guard: from the \
+             middle of what a connector has sent again rows would go back; say --to-beginning"
+        ));
+    }
     let chain = match target < stands {
         _ if made_anew => chain.raised(),
         true => chain.set_back(stands),
@@ -241,6 +249,20 @@ mod tests {
         // Where it stands already: nothing changes.
         assert_eq!(moved(half_way, (10, 100), To::Offset(40)), told(40, "rowferry:2:last=300:floor=500@70"));
         assert_eq!(plan_from(None, (10, 100), To::Beginning, false), Ok(told(10, "rowferry:1:last=0")));
+    }
+
+    #[test]
+    fn with_the_rewind_guard_only_the_beginning_is_read_again() {
+        let mark = format!("mark={:016x}.{:040x}.7", 1, 2);
+        for saved in [format!("rowferry:3:last=500:{mark}"), format!("rowferry:4:last=30:floor=500@80:floor-{mark}")] {
+            let moved = |to| plan_from(Some((70, &saved)), (10, 100), to, false);
+            assert_eq!(moved(To::Beginning).map(|(to, _)| to), Ok(10));
+            assert_eq!(moved(To::Offset(10)).map(|(to, _)| to), Ok(10));
+            assert_eq!(moved(To::Offset(70)), Ok((70, saved.clone())), "where it stands");
+            let refused = moved(To::Offset(69)).expect_err("in the middle");
+            assert!(refused.starts_with("t[3]: offset 69 is behind the beginning, 10,"), "{refused}");
+            assert!(moved(To::Offset(11)).is_err());
+        }
     }
 
     #[test]

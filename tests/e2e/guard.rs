@@ -128,6 +128,10 @@ async fn what_a_connector_sends_again_is_seen_in_a_plain_table_and_never_in_a_gu
     run.signal("TERM");
     assert_eq!(run.exit_code(25).await, 0);
 
+    let between = ["seek", "--to-offset", "30", "--partition", "0", "--topic", &topic];
+    let between = between.iter().fold(scenario.cdcconsumer(), |program, word| program.arg(word)).start();
+    assert_eq!(between.exit_code(40).await, 64);
+    assert!(between.log().contains("say --to-beginning"), "{}", between.log());
     // What the group reads again by itself was not sent again: a table that was emptied is filled.
     scenario.cql(&format!("TRUNCATE {}.hot", scenario.id)).await;
     let seek = scenario.cdcconsumer().arg("seek").arg("--to-beginning").arg("--topic").arg(&topic).start();

@@ -294,17 +294,12 @@ impl<'b> Run<'b> {
     /// The operator stops every member, moves the group back and starts them again. Who is cut off is not seen. Tables
     /// that are being filled again are filled from the beginning: their rows have nothing of what lies before.
     fn set_back(&mut self, to: usize) -> Result<(), Broken> {
-        if self.reader.is_filling() {
+        // With the guard it may go nowhere else.
+        if self.reader.is_filling() || self.source.is_guarded() {
             return self.seek(To::Beginning);
         }
         let to = i64::try_from(to).unwrap_or(0) % (self.group.committed.0 + 1);
-        self.seek(To::Offset(to))?;
-        // What the guard has passed over is read again too, and below the furthest checkpoint its versions may be above
-        // what was written then: rows go back and forth once more, and end right.
-        if self.source.is_guarded() && self.source.again {
-            self.begin_anew();
-        }
-        Ok(())
+        self.seek(To::Offset(to))
     }
 
     fn seek(&mut self, to: To) -> Result<(), Broken> {

@@ -21,7 +21,7 @@ use crate::{cassandra_settings, refused, sections};
 /// something newer; from where the group stood before, versions go on above all. It fills a table that was added to
 /// the routes later, as far as the topics still have its records. It costs a full reading, and writes everything
 /// again. Rows that were deleted longer ago than the tables' gc_grace_seconds may be seen until their delete is read
-/// again, too.
+/// again, too. A topic of a route with rewind_guard is read again from its beginning alone.
 ///
 /// Going forward loses records, and is refused without --skip-records.
 ///
