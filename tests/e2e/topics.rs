@@ -1,7 +1,7 @@
 //! Topics, records and offsets, seen by a second client.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
@@ -254,7 +254,15 @@ impl Scenario {
                 asked.add_partition(topic, partition.id());
             }
         }
-        let committed = consumer.committed_offsets(asked, TIMEOUT).unwrap();
+        let deadline = Instant::now() + TIMEOUT;
+        let committed = loop {
+            match consumer.committed_offsets(asked.clone(), TIMEOUT) {
+                Ok(committed) => break committed,
+                // After a broker came or went the coordinator is another one for a while.
+                Err(error) => assert!(Instant::now() < deadline, "the commits of {group}: {error}"),
+            }
+            std::thread::sleep(Duration::from_millis(100));
+        };
         let commit = |next_offset: i64, metadata: &str| {
             let words: Vec<&str> = metadata.split(' ').filter(|word| !word.starts_with("topic=")).collect();
             Commit { next_offset, metadata: words.join(" ") }
