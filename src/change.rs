@@ -104,6 +104,25 @@ impl Reject {
 }
 
 impl RejectClass {
+    /// Every class, in the order of their declaration.
+    pub const ALL: [RejectClass; 15] = [
+        RejectClass::Empty,
+        RejectClass::NotJson,
+        RejectClass::TooLarge,
+        RejectClass::TooDeep,
+        RejectClass::WrongType,
+        RejectClass::OutOfRange,
+        RejectClass::UnknownOp,
+        RejectClass::MissingKey,
+        RejectClass::KeyMismatch,
+        RejectClass::MissingImage,
+        RejectClass::Unavailable,
+        RejectClass::MissingRow,
+        RejectClass::MissingParent,
+        RejectClass::Refused,
+        RejectClass::Panicked,
+    ];
+
     pub fn as_str(self) -> &'static str {
         match self {
             RejectClass::Empty => "empty",

@@ -14,6 +14,7 @@ mod payload;
 mod envelope;
 mod flat;
 mod event;
+pub mod commit_time;
 pub mod announced;
 #[cfg(test)]
 mod tests;

@@ -4,6 +4,7 @@ pub mod access;
 pub mod poll;
 mod commit;
 mod rebalance;
+mod owned;
 pub mod place;
 pub mod partition;
 pub mod saved;

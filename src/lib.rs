@@ -10,7 +10,7 @@
 //!                     └──── next offset, versions ◄── the only thing that flows back
 //! ```
 //!
-//! A pure middle (`record` to `retry`) takes values and returns values; a thin rim (`sink::*`, `kafka`) does the I/O;
+//! A pure middle (`record` to `meter`) takes values and returns values; a thin rim (`sink::*`, `kafka`) does the I/O;
 //! `pipeline` is the one loop between them. `verify` compares source and target beside it, `ops` is what operators
 //! touch, `shop` the demo's domain. `tidy` checks who may see whom.
 //!
@@ -42,6 +42,7 @@ pub mod version;
 pub mod watermark;
 pub mod ownership;
 pub mod retry;
+pub mod meter;
 pub mod failpoint;
 pub mod sink;
 pub mod pipeline;

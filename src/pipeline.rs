@@ -11,6 +11,7 @@ mod guard;
 pub mod breaker;
 mod checkpoint;
 mod letters;
+pub mod meters;
 pub mod reading;
 pub mod reselect;
 
@@ -29,6 +30,7 @@ use crate::ownership::Epoch;
 use crate::pipeline::bounds::{Bounds, Room};
 use crate::pipeline::breaker::{Breaker, BreakerLimits};
 use crate::pipeline::intake::Intake;
+use crate::pipeline::meters::{PartitionMeters, now_ms};
 use crate::pipeline::parent::{PARENT_DELAY_MAX, ParentPatience};
 use crate::pipeline::reading::Said;
 use crate::pipeline::reselect::ReselectRequest;
@@ -76,14 +78,16 @@ pub struct Assignment {
     pub topic_id: Option<String>,
     pub records: mpsc::Receiver<Vec<Record>>,
     pub held: Arc<Held>,
+    pub meters: Arc<PartitionMeters>,
     pub progress: watch::Sender<Progress>,
     /// Turns true when the partition is revoked. Taking ends, what is being written may finish.
     pub revoked: watch::Receiver<bool>,
 }
 
-/// Bytes of records that were handed to a partition and are not durable yet. The poll thread adds, the loop takes off.
+/// Records that were handed to a partition and are not durable yet. The poll thread adds, the loop takes off.
 #[derive(Debug, Default)]
 pub struct Held {
+    records: AtomicUsize,
     bytes: AtomicUsize,
 }
 
@@ -96,15 +100,6 @@ pub struct Progress {
     pub next_offset: i64,
     /// The versions as of `next_offset`.
     pub chain: Option<Chain>,
-    /// Records finished since the assignment, dead letters among them.
-    pub finished: u64,
-    pub dead_lettered: u64,
-    /// Those that speak of no row.
-    pub passed_over: u64,
-    /// Writes that the target had already, of records that their source sent again (V6).
-    pub sent_again: u64,
-    /// Rows that were read to know it.
-    pub guard_reads: u64,
     pub state: State,
 }
 
@@ -149,22 +144,26 @@ struct Revoked;
 impl Progress {
     /// An assignment of which nothing is finished yet.
     pub fn at(next_offset: i64, chain: Option<Chain>) -> Self {
-        let state = State::Running;
-        let (finished, dead_lettered, passed_over, sent_again, guard_reads) = (0, 0, 0, 0, 0);
-        Progress { epoch: 0, next_offset, chain, finished, dead_lettered, passed_over, sent_again, guard_reads, state }
+        Progress { epoch: 0, next_offset, chain, state: State::Running }
     }
 }
 
 impl Held {
-    pub fn add(&self, bytes: usize) {
-        self.bytes.fetch_add(bytes, Ordering::Relaxed);
+    pub fn add(&self, record: &Record) {
+        self.records.fetch_add(1, Ordering::Relaxed);
+        self.bytes.fetch_add(record.held_bytes(), Ordering::Relaxed);
+    }
+
+    pub fn records(&self) -> usize {
+        self.records.load(Ordering::Relaxed)
     }
 
     pub fn bytes(&self) -> usize {
         self.bytes.load(Ordering::Relaxed)
     }
 
-    fn release(&self, bytes: usize) {
+    fn release(&self, records: usize, bytes: usize) {
+        self.records.fetch_sub(records, Ordering::Relaxed);
         self.bytes.fetch_sub(bytes, Ordering::Relaxed);
     }
 }
@@ -173,10 +172,13 @@ impl<S: Sink> Pipeline<S> {
     /// Runs one partition until it is revoked. The last progress sent is the answer: it counts whatever happens
     /// after, and whoever comes next starts there.
     pub async fn run(self: Arc<Self>, assignment: Assignment) {
-        let Assignment { partition, start_offset, chain, topic_id, records, held, progress, revoked } = assignment;
+        let Assignment { partition, start_offset, chain, topic_id, records, held, meters, progress, revoked } =
+            assignment;
         let breaker = Breaker::new(self.limits.breaker);
         let (pipeline, kept_at) = (&*self, None);
-        let mut run = Run { pipeline, partition, topic_id, held: held.clone(), progress, revoked, breaker, kept_at };
+        let held_too = held.clone();
+        let mut run =
+            Run { pipeline, partition, topic_id, held: held_too, meters, progress, revoked, breaker, kept_at };
         let Ok(Opened { state, next_offset }) = run.open(start_offset).await else { return };
         let draft = Draft::new(self.routes.clone(), run.partition.clone(), next_offset);
         let mut reading = self.reading(&run.partition);
@@ -194,6 +196,7 @@ struct Run<'p, S> {
     partition: TopicPartition,
     topic_id: Option<String>,
     held: Arc<Held>,
+    meters: Arc<PartitionMeters>,
     progress: watch::Sender<Progress>,
     revoked: watch::Receiver<bool>,
     breaker: Breaker,
@@ -234,6 +237,7 @@ impl<S: Sink> Run<'_, S> {
                 return Err(Revoked);
             }
             if intake.is_empty() {
+                self.meters.oldest(intake.waiting());
                 if let Some(why) = intake.end() {
                     self.say(State::Stopped(why.into()));
                     self.until_revoked().await;
@@ -247,6 +251,7 @@ impl<S: Sink> Run<'_, S> {
                 continue;
             }
             let (batch, room) = intake.take();
+            self.meters.oldest(batch.records.first().map(|first| &first.record));
             failpoint::reach(Stage::Decoded);
             self.breaker.begin(batch.records.iter().map(|versioned| versioned.record.offset));
             let write = self.write(&mut state, batch, room, intake.guard());
@@ -296,7 +301,7 @@ impl<S: Sink> Run<'_, S> {
                 batch = replan(batch, i64::MIN, &refused);
                 continue;
             }
-            match pipeline.sink.write(state, &batch).await {
+            match self.attempt(state, &batch).await {
                 Outcome::Durable => break,
                 Outcome::Rejected(refused) => {
                     self.dead_letter(&batch, &refused).await?;
@@ -311,7 +316,7 @@ impl<S: Sink> Run<'_, S> {
                     let delay = backoff.next_delay(rand::random());
                     let (delay, refused) = self.patience(delay, &mut parent, &batch, missing).await?;
                     let moved = batch.records.first().is_some_and(|first| first.record.offset < next_offset);
-                    self.advance(next_offset);
+                    self.advance(&batch, next_offset);
                     match refused {
                         Some(rejected) => {
                             let rejected = [rejected];
@@ -333,6 +338,13 @@ impl<S: Sink> Run<'_, S> {
         self.keep().await
     }
 
+    async fn attempt(&self, state: &mut S::Partition, batch: &Batch) -> Outcome {
+        let begun = Instant::now();
+        let outcome = self.pipeline.sink.write(state, batch).await;
+        self.meters.write.observe(begun.elapsed());
+        outcome
+    }
+
     /// All of a batch is in the sink or in the dead-letter topic: the position goes behind it.
     fn finish(&mut self, batch: &Batch, size: &Size) {
         self.breaker.finish();
@@ -341,16 +353,17 @@ impl<S: Sink> Run<'_, S> {
             let after = |chain: Chain| size.last.map_or(chain, |(offset, version)| chain.after(offset, version));
             let after = |chain: Chain| after(chain).guarded(size.guard);
             progress.chain = progress.chain.map(after);
-            progress.finished += size.records;
-            progress.passed_over += batch.passed_over;
-            progress.sent_again += size.sent_again;
         });
-        self.held.release(size.held_bytes);
+        self.meters.wrote(&self.pipeline.routes, batch, i64::MAX);
+        self.meters.finish(batch, size.records as u64);
+        self.meters.sent_again.add(size.sent_again);
+        self.held.release(size.records, size.held_bytes);
         self.say(State::Running);
     }
 
     /// Part of a batch is durable. Where versions are saved with the position they are known at its end only.
-    fn advance(&self, next_offset: i64) {
+    fn advance(&self, batch: &Batch, next_offset: i64) {
+        self.meters.wrote(&self.pipeline.routes, batch, next_offset);
         self.progress.send_modify(|progress| {
             if progress.chain.is_none() {
                 progress.next_offset = progress.next_offset.max(next_offset);
@@ -413,6 +426,8 @@ impl<S: Sink> Run<'_, S> {
     }
 
     async fn wait(&self, delay: Duration) -> Result<(), Revoked> {
+        self.meters.retries.add(1);
+        self.meters.backoff_ms.add(u64::try_from(delay.as_millis()).unwrap_or(u64::MAX));
         self.unless_revoked(tokio::time::sleep(delay)).await
     }
 
@@ -450,6 +465,7 @@ impl<S: Sink> Run<'_, S> {
                 State::Stopped(why) => tracing::error!(partition = %self.partition, "stopped: {why}"),
             }
             progress.state = state;
+            self.meters.state_since_ms.set(now_ms());
             true
         });
     }
@@ -457,7 +473,7 @@ impl<S: Sink> Run<'_, S> {
 
 /// What a batch was before records were taken out of it.
 struct Size {
-    records: u64,
+    records: usize,
     held_bytes: usize,
     /// Offset and version of its last record, and what the source has sent as of it.
     last: Option<(i64, Version)>,
@@ -468,7 +484,7 @@ struct Size {
 impl Size {
     fn of(batch: &Batch, guard: Option<Guard>) -> Size {
         Size {
-            records: batch.records.len() as u64,
+            records: batch.records.len(),
             held_bytes: batch.records.iter().map(|versioned| versioned.record.held_bytes()).sum(),
             last: batch.records.last().map(|versioned| (versioned.record.offset, versioned.version)),
             guard: guard.unwrap_or_default(),

@@ -50,6 +50,11 @@ pub trait Sink: Send + Sync + 'static {
         async { Ok(BTreeMap::new()) }
     }
 
+    /// How busy the system is kept, for figures.
+    fn load(&self) -> Load {
+        Load::default()
+    }
+
     /// What the system keeps of the rows of these writes (indexes into the batch's), in their order: the position that
     /// the last durable write or delete of the row left (V6). Asked for guarded routes alone, and between writes.
     fn stored(
@@ -59,6 +64,14 @@ pub trait Sink: Send + Sync + 'static {
     ) -> impl Future<Output = Result<Vec<Option<Stored>>, Failure>> + Send {
         std::future::ready(Err(Failure::Stop("this sink keeps no positions: remove `rewind_guard`".into())))
     }
+}
+
+/// Requests to the system, over all partitions.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Load {
+    pub in_flight: usize,
+    /// How many there may be now; fewer than configured while the system pushes back.
+    pub in_flight_max: usize,
 }
 
 /// Where a partition stood once: everything below `next_offset` was durable.

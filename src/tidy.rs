@@ -22,6 +22,7 @@ const MAY_SEE: [(&str, &[&str]); 22] = [
     ("watermark", &["mutation"]),
     ("ownership", &["version", "watermark", "mutation"]),
     ("retry", &[]),
+    ("meter", &[]),
     ("sink", &["record", "row", "change", "plan"]),
     ("sink::tls", &[]),
     (
@@ -37,6 +38,7 @@ const MAY_SEE: [(&str, &[&str]); 22] = [
             "version",
             "ownership",
             "retry",
+            "meter",
             "sink",
         ],
     ),
@@ -56,6 +58,7 @@ const MAY_SEE: [(&str, &[&str]); 22] = [
             "plan",
             "version",
             "retry",
+            "meter",
             "sink",
             "pipeline",
             "kafka",
@@ -68,14 +71,27 @@ const MAY_SEE: [(&str, &[&str]); 22] = [
 ];
 
 /// Modules that take values and return values: no runtime, client, environment or log.
-const PURE: [&str; 11] =
-    ["record", "row", "change", "format", "mutation", "plan", "version", "watermark", "ownership", "retry", "shop"];
+const PURE: [&str; 12] = [
+    "record",
+    "row",
+    "change",
+    "format",
+    "mutation",
+    "plan",
+    "version",
+    "watermark",
+    "ownership",
+    "retry",
+    "meter",
+    "shop",
+];
 const IMPURE: [&str; 8] =
     ["tokio", "rdkafka", "scylla", "sqlx", "tracing", "std::env", "Instant::now", "SystemTime::now"];
 /// Crates that only these modules may name.
-const KEPT_TO: [(&str, &[&str]); 5] = [
+const KEPT_TO: [(&str, &[&str]); 6] = [
     ("backoff", &["retry"]),
     ("anyhow", &["ops"]),
+    ("axum", &["ops"]),
     ("rdkafka", &["kafka"]),
     ("scylla", &["sink::cassandra"]),
     ("sqlx", &["sink::postgres"]),

@@ -7,8 +7,10 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::Parser;
 use rowferry::ops::config::{self, Config};
-use rowferry::ops::service::{self, Exit, Kind, about, until_there};
-use rowferry::ops::{shutdown, telemetry};
+use rowferry::ops::service::{self, Exit, Kind, about, until_begun};
+use rowferry::ops::telemetry::Level;
+use rowferry::ops::{admin, shutdown, telemetry};
+use rowferry::pipeline::meters::Meters;
 use rowferry::plan::route::Routes;
 use rowferry::sink::Failure;
 use rowferry::sink::postgres::{Postgres, Settings};
@@ -62,10 +64,10 @@ async fn run(flags: Flags) -> anyhow::Result<Exit> {
             return Ok(Exit::Refused);
         }
     };
-    telemetry::start(&config.log)?;
+    let level = telemetry::start(&config.log)?;
     config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     let shutdown = shutdown::watch_signals().context("signals cannot be watched")?;
-    match start(&config, &flags, shutdown).await {
+    match start(&config, &flags, level, shutdown).await {
         Ok(ran) => ran,
         Err(exit) => Ok(exit),
     }
@@ -75,16 +77,20 @@ async fn run(flags: Flags) -> anyhow::Result<Exit> {
 async fn start(
     config: &Config,
     flags: &Flags,
+    level: Level,
     shutdown: tokio::sync::watch::Receiver<bool>,
 ) -> Result<anyhow::Result<Exit>, Exit> {
     let (Some(consumer), Some(target)) = (&config.consumer, &config.sink.postgres) else {
         tracing::error!("refused: consumer needs the sections [consumer] and [sink.postgres]");
         return Err(Exit::Refused);
     };
-    service::check_dead_letter_topic(config, &shutdown).await?;
+    let meters = Arc::new(Meters::default());
+    meters.starts(None);
+    admin::start(admin::CONSUMER, config, consumer, &meters, level).await?;
+    service::check_dead_letter_topic(config, &meters, &shutdown).await?;
     let specs = consumer.specs(&config.source);
     let names: Vec<String> = specs.iter().map(|spec| spec.table.clone()).collect();
-    let (routes, sink) = until_there(&shutdown, || async {
+    let (routes, sink) = until_begun(&meters, &shutdown, || async {
         let settings = Settings::new(target.url.reveal(), &consumer.group_id);
         let postgres = Postgres::connect(settings).await.map_err(about("sink.postgres.url"))?;
         let tables = postgres.tables(&names).await?;
@@ -99,5 +105,5 @@ async fn start(
         exit_when_caught_up: flags.exit_when_caught_up,
         accept_added_partitions: flags.accept_added_partitions,
     };
-    Ok(service::run(config, consumer, kind, routes, sink, shutdown).await)
+    Ok(service::run(config, consumer, kind, routes, sink, meters, shutdown).await)
 }

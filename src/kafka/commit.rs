@@ -12,6 +12,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use crate::failpoint::{self, Stage};
 use crate::kafka::partition::Partition;
 use crate::ownership::Epoch;
+use crate::pipeline::meters::Meters;
 use crate::record::TopicPartition;
 
 /// Whoever has to wait for a commit waits no longer than this (K5): what it says is done again by the next owner.
@@ -59,12 +60,16 @@ pub fn channel() -> (Committer, Commits) {
 
 impl Commits {
     /// Commits what is sent, one list after the other, until the other end is closed.
-    pub fn run<C: ConsumerContext>(self, consumer: &BaseConsumer<C>) {
+    pub fn run<C: ConsumerContext>(self, consumer: &BaseConsumer<C>, meters: &Meters) {
         for list in self.lists {
             failpoint::reach(Stage::BeforeCommit);
+            let begun = Instant::now();
             let result = consumer.commit(&list, CommitMode::Sync);
             if result.is_ok() {
+                meters.commits.observe(begun.elapsed());
                 failpoint::reach(Stage::AfterCommit);
+            } else {
+                meters.commits_failed.add(1);
             }
             if self.answers.send(result).is_err() {
                 return;

@@ -12,7 +12,8 @@ use bytes::{Bytes, BytesMut};
 use crate::kafka::saved;
 use crate::kafka::topic_id::Identity;
 use crate::ownership::{Epoch, Tenure};
-use crate::pipeline::{Assignment, Held, Pipeline, Progress, State};
+use crate::pipeline::meters::{Live, Meters, PartitionMeters};
+use crate::pipeline::{Assignment, Pipeline, Progress, State};
 use crate::record::{Header, Record, TopicPartition};
 use crate::sink::Sink;
 use crate::version::Chain;
@@ -41,8 +42,8 @@ pub struct Partition {
     staged: Vec<Record>,
     /// It holds its share, and the client reads nothing more of it.
     is_paused: bool,
-    held: Arc<Held>,
-    progress: watch::Receiver<Progress>,
+    live: Arc<Live>,
+    meters: Arc<PartitionMeters>,
     revoke: watch::Sender<bool>,
     worker: Option<JoinHandle<()>>,
     tenure: Tenure,
@@ -60,53 +61,58 @@ impl Partition {
         epoch: Epoch,
         start: Start,
         pipeline: &Arc<Pipeline<S>>,
+        meters: &Meters,
         runtime: &tokio::runtime::Handle,
     ) -> Self {
         let (chunks, records) = mpsc::channel(CHUNKS_MAX);
         let (revoke, revoked) = watch::channel(false);
         let (progress, seen) = watch::channel(Progress { epoch, ..Progress::at(start.next_offset, start.chain) });
-        let held = Arc::new(Held::default());
+        let live = Arc::new(Live { progress: seen, revoked: revoked.clone(), held: Arc::default() });
+        let meters = meters.begin(&id, &pipeline.routes, &live);
+        meters.end_offset.set(start.end);
         let assignment = Assignment {
             partition: id.clone(),
             start_offset: start.next_offset,
             chain: start.chain,
             topic_id: start.identity.as_ref().and_then(|identity| identity.id.clone()),
             records,
-            held: held.clone(),
+            held: live.held.clone(),
+            meters: meters.clone(),
             progress,
             revoked,
         };
         let worker = Some(runtime.spawn(pipeline.clone().run(assignment)));
-        Partition::new(id, start, chunks, held, seen, revoke, worker)
+        Partition::new(id, start, chunks, (live, meters), revoke, worker)
     }
 
     /// A partition that is ours and cannot run: it is never read, and its commit is left alone.
-    pub fn refused(id: TopicPartition, why: String) -> Self {
+    pub fn refused<S>(id: TopicPartition, why: String, pipeline: &Pipeline<S>, meters: &Meters) -> Self {
         tracing::error!(partition = %id, "stopped: {why}");
         let (chunks, _) = mpsc::channel(1);
-        let (revoke, _) = watch::channel(false);
+        let (revoke, revoked) = watch::channel(false);
         let (_, progress) = watch::channel(Progress { state: State::Stopped(why), ..Progress::at(0, None) });
+        let live = Arc::new(Live { progress, revoked, held: Arc::default() });
+        let meters = meters.begin(&id, &pipeline.routes, &live);
         let start = Start { next_offset: 0, chain: None, end: i64::MAX, identity: None };
-        Partition::new(id, start, chunks, Arc::default(), progress, revoke, None)
+        Partition::new(id, start, chunks, (live, meters), revoke, None)
     }
 
     fn new(
         id: TopicPartition,
         start: Start,
         chunks: mpsc::Sender<Vec<Record>>,
-        held: Arc<Held>,
-        progress: watch::Receiver<Progress>,
+        (live, meters): (Arc<Live>, Arc<PartitionMeters>),
         revoke: watch::Sender<bool>,
         worker: Option<JoinHandle<()>>,
     ) -> Self {
-        let tenure = Tenure::begin(progress.borrow().epoch, start.next_offset, start.chain);
+        let tenure = Tenure::begin(live.progress.borrow().epoch, start.next_offset, start.chain);
         Partition {
             id,
             chunks,
             staged: Vec::new(),
             is_paused: false,
-            held,
-            progress,
+            live,
+            meters,
             revoke,
             worker,
             tenure,
@@ -126,9 +132,11 @@ impl Partition {
         }
         let record = self.record(message);
         self.taken_offset = record.offset + 1;
-        self.held.add(record.held_bytes());
+        self.live.held.add(&record);
+        self.meters.records.add(1);
+        self.meters.bytes.add(record.bytes() as u64);
         self.staged.push(record);
-        self.is_paused |= self.held.bytes() >= bytes_max;
+        self.is_paused |= self.live.held.bytes() >= bytes_max;
         !self.is_paused
     }
 
@@ -143,7 +151,7 @@ impl Partition {
 
     /// Whether a paused partition may go on: half of its share is free again. True once.
     pub fn resumes(&mut self, bytes_max: usize) -> bool {
-        let resumes = self.is_paused && self.held.bytes() <= bytes_max / 2;
+        let resumes = self.is_paused && self.live.held.bytes() <= bytes_max / 2;
         self.is_paused &= !resumes;
         resumes
     }
@@ -157,11 +165,14 @@ impl Partition {
     }
 
     pub fn progress(&self) -> Progress {
-        let mut progress = self.progress.borrow().clone();
-        if self.worker.as_ref().is_some_and(JoinHandle::is_finished) {
-            progress.state = State::Stopped("its worker ended by a bug: see the log, and start again".into());
+        self.live.progress()
+    }
+
+    /// What the brokers say of its end. One that cannot run has no use for it.
+    pub fn ends_at(&self, offset: i64) {
+        if self.worker.is_some() {
+            self.meters.end_offset.set(offset);
         }
-        progress
     }
 
     /// Which assignment this is.
@@ -172,7 +183,7 @@ impl Partition {
     /// The offset and metadata to commit, if there is news.
     pub fn pending_commit(&mut self) -> Option<(i64, String)> {
         self.worker.as_ref()?;
-        let progress = self.progress.borrow();
+        let progress = self.live.progress.borrow();
         self.tenure.report(progress.epoch, progress.next_offset, progress.chain);
         let (offset, chain) = self.tenure.pending()?;
         let topic_id = self.identity.as_ref().and_then(|identity| identity.id.as_deref());
@@ -186,7 +197,7 @@ impl Partition {
     /// Whether all that was there at the assignment is done. `position` is where the client stands: it counts
     /// control records, which are never handed out.
     pub fn is_caught_up(&self, position: Option<i64>) -> bool {
-        let done = self.progress.borrow().next_offset;
+        let done = self.live.progress.borrow().next_offset;
         let read = position.unwrap_or(self.taken_offset).max(self.taken_offset);
         done >= self.end_at_start || (read >= self.end_at_start && done >= self.taken_offset)
     }

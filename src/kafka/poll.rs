@@ -16,6 +16,7 @@ use crate::kafka::rebalance::Context;
 use crate::kafka::start::{self, Unready};
 use crate::kafka::topic_watch::TopicWatch;
 use crate::kafka::{ConsumerSettings, commit, group_client, verdict};
+use crate::pipeline::meters::{Doing, Meters, now_ms};
 use crate::pipeline::{Pipeline, State};
 use crate::retry::Backoff;
 use crate::sink::{Failure, Sink};
@@ -66,20 +67,22 @@ const DRAIN_RECORDS_MAX: usize = 2_000;
 pub fn run<S: Sink>(
     settings: ConsumerSettings,
     pipeline: Arc<Pipeline<S>>,
+    meters: Arc<Meters>,
     runtime: tokio::runtime::Handle,
     shutdown: watch::Receiver<bool>,
 ) -> Result<Ended, PollError> {
-    if !wait_for_topics(&settings, &*pipeline.sink, &runtime, &shutdown)? {
+    if !wait_for_topics(&settings, &*pipeline.sink, &meters, &runtime, &shutdown)? {
         return Ok(Ended::Shutdown);
     }
+    meters.does(Doing::Running);
     let config = group_client(&settings);
     let topics = settings.topics.clone();
     let (committer, commits) = commit::channel();
-    let context = Context::new(settings, pipeline, runtime, shutdown.clone(), committer);
+    let context = Context::new(settings, pipeline, meters, runtime, shutdown.clone(), committer);
     let consumer: BaseConsumer<Context<S>> = config.create_with_context(context).map_err(PollError::Client)?;
     let consumer = Arc::new(consumer);
     let shared = consumer.clone();
-    let commits = move || commits.run(&shared);
+    let commits = move || commits.run(&shared, &shared.context().meters);
     let committing = std::thread::Builder::new().name("commit".into()).spawn(commits).map_err(PollError::Thread)?;
     let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
     consumer.subscribe(&topics).map_err(PollError::Client)?;
@@ -87,6 +90,7 @@ pub fn run<S: Sink>(
     let poll = Poll { consumer: &consumer, topics, watch, finished: 0, status_at: Instant::now() };
     let ended = poll.run(&shutdown);
     consumer.context().owned().is_closed = true;
+    consumer.context().meters.does(Doing::Stopping);
     match &ended {
         Err(PollError::OffsetGone) => consumer.context().abandon_all(),
         Ok(_) | Err(_) => consumer.context().revoke_all(&consumer),
@@ -107,6 +111,7 @@ pub fn run<S: Sink>(
 fn wait_for_topics<S: Sink>(
     settings: &ConsumerSettings,
     sink: &S,
+    meters: &Meters,
     runtime: &tokio::runtime::Handle,
     shutdown: &watch::Receiver<bool>,
 ) -> Result<bool, PollError> {
@@ -116,11 +121,13 @@ fn wait_for_topics<S: Sink>(
         match start::prepare(settings, sink, runtime) {
             Ok(()) => return Ok(!*shutdown.borrow()),
             Err(Unready::Refused(why)) => return Err(PollError::Refused(why)),
-            Err(Unready::NotYet(what)) if said != what => {
-                tracing::warn!("waiting for {what}");
-                said = what;
+            Err(Unready::NotYet(what)) => {
+                meters.starts(Some(&what));
+                if said != what {
+                    tracing::warn!("waiting for {what}");
+                    said = what;
+                }
             }
-            Err(Unready::NotYet(_)) => {}
         }
         let delay = backoff.next_delay(rand::random()).min(STATUS_INTERVAL);
         let mut shutdown = shutdown.clone();
@@ -145,6 +152,7 @@ impl<S: Sink> Poll<'_, S> {
         let mut commit_at = Instant::now() + COMMIT_INTERVAL;
         let mut busy = false;
         while !*shutdown.borrow() {
+            self.consumer.context().meters.polled_ms.set(now_ms());
             self.take_records(if busy { POLL_TIMEOUT_BUSY } else { POLL_TIMEOUT })?;
             busy = self.serve_partitions();
             let now = Instant::now();
@@ -274,21 +282,20 @@ impl<S: Sink> Poll<'_, S> {
 
     fn say_status(&mut self, now: Instant) {
         let context = self.consumer.context();
-        let mut owned = context.owned();
         let (mut finished, mut dead_lettered, mut passed_over) = (0, 0, 0);
-        let (mut sent_again, mut guard_reads) = (0, 0);
+        let (mut sent_again, mut guard_reads, mut lag_records) = (0, 0, 0);
         let mut waits: Vec<String> = Vec::new();
-        for partition in owned.iter_mut() {
-            let progress = partition.progress();
-            finished += progress.finished;
-            dead_lettered += progress.dead_lettered;
-            passed_over += progress.passed_over;
-            sent_again += progress.sent_again;
-            guard_reads += progress.guard_reads;
-            match progress.state {
-                State::Running => {}
-                State::Waiting(what) => waits.push(format!("{}: waiting for {what}", partition.id)),
-                State::Stopped(why) => waits.push(format!("{}: stopped: {why}", partition.id)),
+        for reading in context.meters.read() {
+            finished += reading.meters.finished.get();
+            dead_lettered += reading.meters.dead_lettered.get();
+            passed_over += reading.meters.passed_over.get();
+            sent_again += reading.meters.sent_again.get();
+            guard_reads += reading.meters.guard_reads.get();
+            lag_records += reading.lag_records().unwrap_or(0);
+            match reading.live.map(|live| live.progress().state) {
+                None | Some(State::Running) => {}
+                Some(State::Waiting(what)) => waits.push(format!("{}: waiting for {what}", reading.id)),
+                Some(State::Stopped(why)) => waits.push(format!("{}: stopped: {why}", reading.id)),
             }
         }
         waits.extend(context.away().map(|text| format!("Kafka: {text}")));
@@ -301,8 +308,8 @@ impl<S: Sink> Poll<'_, S> {
         let rate = finished.saturating_sub(self.finished) as f64 / seconds;
         tracing::info!(
             records_per_second = format_args!("{rate:.0}"),
-            lag_records = context.lag_records(),
-            partitions = owned.len(),
+            lag_records,
+            partitions = context.owned().len(),
             records = finished,
             dead_lettered,
             passed_over,

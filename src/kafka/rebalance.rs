@@ -19,11 +19,12 @@ use crate::failpoint::{self, Stage};
 use crate::kafka::ConsumerSettings;
 use crate::kafka::access::judge;
 use crate::kafka::commit::{COMMIT_GRACE, Committer};
+use crate::kafka::owned::Owned;
 use crate::kafka::partition::{Partition, Start, plain_offset};
 use crate::kafka::place::{Found, Place, begin, place, recovered};
 use crate::kafka::topic_id;
-use crate::ownership::Epoch;
 use crate::pipeline::Pipeline;
+use crate::pipeline::meters::Meters;
 use crate::record::TopicPartition;
 use crate::retry::Backoff;
 use crate::sink::{Checkpoint, Failure, Sink};
@@ -41,11 +42,11 @@ const AWAY_SAID_INTERVAL: Duration = Duration::from_secs(10);
 pub struct Context<S> {
     pub settings: ConsumerSettings,
     pub pipeline: Arc<Pipeline<S>>,
+    pub meters: Arc<Meters>,
     pub runtime: Handle,
     shutdown: watch::Receiver<bool>,
     owned: Mutex<Owned>,
     committer: Mutex<Committer>,
-    lag: Mutex<HashMap<TopicPartition, i64>>,
     away: Mutex<Option<Away>>,
     /// What the last connection that was refused was refused for.
     refusal: Mutex<Option<String>>,
@@ -59,23 +60,11 @@ struct Away {
     text: String,
 }
 
-/// The partitions that are ours, by topic and number.
-#[derive(Debug, Default)]
-pub struct Owned {
-    partitions: HashMap<String, Vec<Option<Partition>>>,
-    count: usize,
-    /// Assignments of partitions so far.
-    epoch: Epoch,
-    /// An assignment could not be read: leave the group and join it again.
-    pub rejoin: bool,
-    /// The end has begun: what a rebalance still gives us goes to another when the group is left.
-    pub is_closed: bool,
-}
-
 impl<S: Sink> Context<S> {
     pub fn new(
         settings: ConsumerSettings,
         pipeline: Arc<Pipeline<S>>,
+        meters: Arc<Meters>,
         runtime: Handle,
         shutdown: watch::Receiver<bool>,
         committer: Committer,
@@ -83,11 +72,11 @@ impl<S: Sink> Context<S> {
         Context {
             settings,
             pipeline,
+            meters,
             runtime,
             shutdown,
             owned: Mutex::default(),
             committer: Mutex::new(committer),
-            lag: Mutex::default(),
             away: Mutex::default(),
             refusal: Mutex::default(),
         }
@@ -143,11 +132,6 @@ impl<S: Sink> Context<S> {
         answer.is_none_or(|answer| answer.tell(self.owned().iter_mut().chain(revoked)))
     }
 
-    /// Records between the last commit and the end of each partition, as the client's statistics last said.
-    pub fn lag_records(&self) -> i64 {
-        self.lag.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
-    }
-
     /// Why Kafka is away, when it is.
     pub fn away(&self) -> Option<String> {
         self.away.lock().unwrap_or_else(PoisonError::into_inner).as_ref().map(|away| away.text.clone())
@@ -164,12 +148,14 @@ impl<S: Sink> Context<S> {
         }
         let known = away.as_ref().map_or((now, now), |away| (away.since, away.said_at));
         let (since, said_at) = if is_said { known } else { (known.0, now) };
+        self.meters.kafka_is_away(Some(&text));
         *away = Some(Away { since, said_at, text });
     }
 
     /// Kafka has answered.
     pub fn is_there(&self) {
         if let Some(away) = self.away.lock().unwrap_or_else(PoisonError::into_inner).take() {
+            self.meters.kafka_is_away(None);
             tracing::info!("Kafka is back after {} s", away.since.elapsed().as_secs());
         }
     }
@@ -202,11 +188,15 @@ impl<S: Sink> Context<S> {
         } else {
             partitions.iter_mut().for_each(Partition::abandon);
         }
-        ids.into_iter().for_each(|id| self.owned().insert(Partition::refused(id, why.into())));
+        ids.into_iter().for_each(|id| self.owned().insert(self.refused(id, why.into())));
         if let Err(error) = consumer.pause(&list) {
             // What is read of them is dropped, for they have no worker.
             tracing::debug!("{topic} could not be paused: {error}");
         }
+    }
+
+    fn refused(&self, id: TopicPartition, why: String) -> Partition {
+        Partition::refused(id, why, &self.pipeline, &self.meters)
     }
 
     fn assign(&self, consumer: &BaseConsumer<Self>, list: &mut TopicPartitionList) -> KafkaResult<()> {
@@ -225,12 +215,12 @@ impl<S: Sink> Context<S> {
                     list.set_partition_offset(&id.topic, id.partition, Offset::Offset(start.next_offset))?;
                     tracing::info!(partition = %id, next_offset = start.next_offset, "assigned");
                     owned.epoch += 1;
-                    Partition::spawn(id, owned.epoch, start, &self.pipeline, &self.runtime)
+                    Partition::spawn(id, owned.epoch, start, &self.pipeline, &self.meters, &self.runtime)
                 }
                 Err(why) => {
                     list.set_partition_offset(&id.topic, id.partition, Offset::End)?;
                     refused.add_partition(&id.topic, id.partition);
-                    Partition::refused(id, why)
+                    self.refused(id, why)
                 }
             };
             owned.insert(partition);
@@ -373,9 +363,7 @@ impl<S: Sink> Context<S> {
         if !consumer.assignment_lost() {
             self.commit_last(consumer, &mut partitions);
         }
-        let mut lag = self.lag.lock().unwrap_or_else(PoisonError::into_inner);
         for partition in &partitions {
-            lag.remove(&partition.id);
             tracing::info!(partition = %partition.id, next_offset = partition.progress().next_offset, "revoked");
         }
     }
@@ -405,12 +393,12 @@ impl<S: Sink> ClientContext for Context<S> {
         if statistics.brokers.values().any(|broker| broker.state == "UP") {
             self.is_there();
         }
-        let mut lag = self.lag.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut owned = self.owned();
         for (name, topic) in &statistics.topics {
-            for (number, partition) in &topic.partitions {
-                let id = TopicPartition { topic: name.as_str().into(), partition: *number };
-                if partition.consumer_lag >= 0 {
-                    lag.insert(id, partition.consumer_lag);
+            // The end of what can be read: records of a transaction that is open are behind it.
+            for (number, told) in topic.partitions.iter().filter(|(_, told)| told.ls_offset >= 0) {
+                if let Some(partition) = owned.get_mut(name, *number) {
+                    partition.ends_at(told.ls_offset);
                 }
             }
         }
@@ -437,8 +425,13 @@ impl<S: Sink> ClientContext for Context<S> {
 impl<S: Sink> ConsumerContext for Context<S> {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, event: RDKafkaRespErr, list: &mut TopicPartitionList) {
         let done = match event {
-            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => self.assign(consumer, list),
+            RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => {
+                self.meters.assigned.add(1);
+                self.assign(consumer, list)
+            }
             _ => {
+                let counted = if consumer.assignment_lost() { &self.meters.lost } else { &self.meters.revoked };
+                counted.add(1);
                 let partitions = self.owned().remove(list);
                 self.revoke(consumer, partitions);
                 match consumer.rebalance_protocol() {
@@ -451,49 +444,5 @@ impl<S: Sink> ConsumerContext for Context<S> {
             tracing::error!("a rebalance could not be carried out, the group is joined again: {error}");
             self.owned().rejoin = true;
         }
-    }
-}
-
-impl Owned {
-    pub fn len(&self) -> usize {
-        self.count
-    }
-
-    pub fn is_empty(&self) -> bool {
-        self.count == 0
-    }
-
-    pub fn get_mut(&mut self, topic: &str, number: i32) -> Option<&mut Partition> {
-        self.partitions.get_mut(topic)?.get_mut(usize::try_from(number).ok()?)?.as_mut()
-    }
-
-    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Partition> {
-        self.partitions.values_mut().flatten().flatten()
-    }
-
-    fn insert(&mut self, partition: Partition) {
-        let places = self.partitions.entry(partition.id.topic.to_string()).or_default();
-        let Ok(at) = usize::try_from(partition.id.partition) else { return };
-        if places.len() <= at {
-            places.resize_with(at + 1, || None);
-        }
-        self.count += usize::from(places[at].replace(partition).is_none());
-    }
-
-    fn remove(&mut self, list: &TopicPartitionList) -> Vec<Partition> {
-        let mut removed = Vec::new();
-        for element in list.elements() {
-            let place = usize::try_from(element.partition())
-                .ok()
-                .and_then(|at| self.partitions.get_mut(element.topic()).and_then(|places| places.get_mut(at)?.take()));
-            removed.extend(place);
-        }
-        self.count -= removed.len();
-        removed
-    }
-
-    fn drain(&mut self) -> Vec<Partition> {
-        self.count = 0;
-        self.partitions.drain().flat_map(|(_, places)| places).flatten().collect()
     }
 }

@@ -7,6 +7,7 @@ pub mod columns;
 pub mod routes;
 pub mod ttl;
 pub mod guard;
+pub mod admin;
 mod properties;
 mod secrets;
 #[cfg(test)]
@@ -21,9 +22,10 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::kafka::access::Access;
+use crate::ops::config::admin::Admin;
 use crate::ops::config::properties::Properties;
 use crate::ops::config::routes::{Debezium, Route};
 use crate::pipeline::breaker::BreakerLimits;
@@ -32,7 +34,7 @@ use crate::sink::cassandra::tls::Tls;
 use crate::sink::postgres;
 
 /// Everything that can be configured.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Config {
     pub kafka: Kafka,
@@ -48,7 +50,7 @@ pub struct Config {
     pub log: Log,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Kafka {
     /// `host:port`, separated by commas.
@@ -64,7 +66,7 @@ pub struct Kafka {
     pub properties_from_files: Properties,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Source {
     pub postgres: Option<Postgres>,
@@ -73,18 +75,18 @@ pub struct Source {
     pub debezium: Debezium,
 }
 
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Sinks {
     pub postgres: Option<Postgres>,
     pub cassandra: Option<Cassandra>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Postgres {
     /// `postgres://user:password@host:port/database`. Once read, it is there and has the password.
-    #[serde(default)]
+    #[serde(default, serialize_with = "secrets::without_password")]
     pub url: Secret,
     /// A file that holds the url, in its place.
     pub url_file: Option<PathBuf>,
@@ -94,7 +96,7 @@ pub struct Postgres {
     pub password_file: Option<PathBuf>,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Cassandra {
     /// `host:port` of some nodes; the others are found through them.
@@ -115,7 +117,7 @@ pub struct Cassandra {
 }
 
 /// TLS with the nodes: without this section there is none.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct CassandraTls {
     /// Certificates in PEM that are trusted; those of the system without it.
@@ -132,7 +134,7 @@ pub struct CassandraTls {
 }
 
 /// One of the two consuming binaries.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Consumer {
     /// The consumer group: members with the same one share the partitions, and its offsets are where they stand.
@@ -145,12 +147,15 @@ pub struct Consumer {
     /// How often new topics are looked for, where routes have patterns.
     #[serde(default = "topics_interval_seconds")]
     pub topics_interval_seconds: u64,
+    /// Where metrics, health and state are served; see below.
+    #[serde(default)]
+    pub admin: Admin,
     /// From topics to tables; see below.
     pub routes: Vec<Route>,
 }
 
 /// How partitions change hands. All members of a group must agree.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum RebalanceProtocol {
     /// One by one, while the others go on.
@@ -159,7 +164,7 @@ pub enum RebalanceProtocol {
     Eager,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Limits {
     /// Records of a partition that are written together.
@@ -178,7 +183,7 @@ pub struct Limits {
     pub dead_letters_per_minute_max: usize,
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Log {
     /// A level, or directives as `RUST_LOG` takes them.
@@ -186,6 +191,9 @@ pub struct Log {
     /// `text`, `json`, or `auto`: text on a terminal, JSON elsewhere.
     pub format: String,
 }
+
+/// What stands in the place of a secret.
+const MASK: &str = "***";
 
 /// A value that is never printed.
 #[derive(Clone, Default, PartialEq, Eq)]
@@ -253,7 +261,7 @@ impl Secret {
 
 impl fmt::Debug for Secret {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("***")
+        f.write_str(MASK)
     }
 }
 
@@ -268,7 +276,9 @@ impl Config {
         let cassandra = self.sink.cassandra.as_ref().and_then(Cassandra::tls).filter(|tls| tls.insecure_skip_verify);
         let cassandra =
             cassandra.map(|_| "sink.cassandra.tls.insecure_skip_verify = true: anyone may pose as a node".to_string());
-        self.kafka.access().warnings().into_iter().chain(urls).chain(cassandra).collect()
+        let consumers = [("consumer", &self.consumer), ("cdcconsumer", &self.cdcconsumer)];
+        let admins = consumers.into_iter().filter_map(|(name, consumer)| consumer.as_ref()?.admin.warning(name));
+        self.kafka.access().warnings().into_iter().chain(urls).chain(cassandra).chain(admins).collect()
     }
 }
 
@@ -369,6 +379,7 @@ fn check_consumer(name: &str, consumer: &Consumer, problems: &mut Vec<String>) {
     if consumer.topics_interval_seconds == 0 {
         problems.push(format!("{name}.topics_interval_seconds = 0: give at least 1"));
     }
+    problems.extend(consumer.admin.problems().map(|problem| format!("{name}.admin.{problem}")));
     for route in &consumer.routes {
         let place = format!("{name}.routes, {} → {}", route.topics(), route.table);
         problems.extend(route.problems().into_iter().map(|problem| format!("{place}: {problem}")));

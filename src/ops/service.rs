@@ -13,11 +13,12 @@ use crate::kafka::{COMMIT_GRACE, ConsumerSettings, dead_letter, topic_ends};
 use crate::ops::config::{Config, Consumer, RebalanceProtocol};
 use crate::ops::reselect;
 use crate::pipeline::bounds::Bounds;
+use crate::pipeline::meters::Meters;
 use crate::pipeline::reading::Said;
 use crate::pipeline::{Limits, Pipeline};
 use crate::plan::route::{Routes, Topic};
 use crate::retry::Backoff;
-use crate::sink::{Failure, Sink, postgres};
+use crate::sink::{Failure, Load, Sink, postgres};
 
 /// How a binary ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +55,31 @@ const LEAVE_GRACE: Duration = Duration::from_secs(1);
 const CONNECT_DELAY_MAX: Duration = Duration::from_secs(5);
 
 /// Tries until it succeeds, with backoff, for ever. `Err` says how the binary ends: refused, or asked to stop.
-pub async fn until_there<T, F>(shutdown: &watch::Receiver<bool>, mut attempt: impl FnMut() -> F) -> Result<T, Exit>
+pub async fn until_there<T, F>(shutdown: &watch::Receiver<bool>, attempt: impl FnMut() -> F) -> Result<T, Exit>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    until(shutdown, attempt, |_| {}).await
+}
+
+/// The same before a run, where whoever looks sees what it waits for.
+pub async fn until_begun<T, F>(
+    meters: &Meters,
+    shutdown: &watch::Receiver<bool>,
+    attempt: impl FnMut() -> F,
+) -> Result<T, Exit>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    meters.starts(None);
+    until(shutdown, attempt, |what| meters.starts(Some(what))).await
+}
+
+async fn until<T, F>(
+    shutdown: &watch::Receiver<bool>,
+    mut attempt: impl FnMut() -> F,
+    waits: impl Fn(&str),
+) -> Result<T, Exit>
 where
     F: Future<Output = Result<T, Failure>>,
 {
@@ -74,6 +99,7 @@ where
                 return Err(Exit::Refused);
             }
             Err(Failure::Retry(what)) => {
+                waits(&what);
                 if said != what {
                     tracing::warn!("waiting for {what}");
                     said = what;
@@ -97,9 +123,13 @@ pub fn about(setting: &str) -> impl Fn(Failure) -> Failure {
 }
 
 /// Waits for Kafka, and refuses a dead-letter topic that is not there.
-pub async fn check_dead_letter_topic(config: &Config, shutdown: &watch::Receiver<bool>) -> Result<(), Exit> {
+pub async fn check_dead_letter_topic(
+    config: &Config,
+    meters: &Meters,
+    shutdown: &watch::Receiver<bool>,
+) -> Result<(), Exit> {
     let topic = &config.kafka.dead_letter_topic;
-    until_there(shutdown, || async {
+    until_begun(meters, shutdown, || async {
         let (access, name) = (config.kafka.access(), topic.clone());
         let asked = tokio::task::spawn_blocking(move || dead_letter::topic_exists(&access, &name)).await;
         match asked {
@@ -122,6 +152,7 @@ pub async fn run<S: Sink>(
     kind: Kind,
     routes: Arc<Routes>,
     sink: S,
+    meters: Arc<Meters>,
     shutdown: watch::Receiver<bool>,
 ) -> anyhow::Result<Exit> {
     routes.notices.iter().for_each(|notice| tracing::warn!("{notice}"));
@@ -167,9 +198,10 @@ pub async fn run<S: Sink>(
         said: Said::default(),
         bounds: Bounds::default(),
     });
+    meters.asks_load_of(load_of(&pipeline.sink));
     let runtime = tokio::runtime::Handle::current();
     let stop = shutdown.clone();
-    let polled = spawn_thread("poll", move || poll::run(settings, pipeline, runtime, stop))?;
+    let polled = spawn_thread("poll", move || poll::run(settings, pipeline, meters, runtime, stop))?;
 
     let ended = within_grace(polled, shutdown, grace).await?;
     // The poll thread's end dropped the last sender, and every letter that the position waited for is out. One that
@@ -183,6 +215,12 @@ pub async fn run<S: Sink>(
             Ok(if matches!(error, PollError::Refused(_)) { Exit::Refused } else { Exit::Failed })
         }
     }
+}
+
+/// Asks a sink as long as it is there.
+fn load_of<S: Sink>(sink: &Arc<S>) -> impl Fn() -> Load + Send + use<S> {
+    let sink = Arc::downgrade(sink);
+    move || sink.upgrade().map_or_else(Load::default, |sink| sink.load())
 }
 
 /// Topics with a route whose rows can move: they are found again by their image before (C4).

@@ -35,7 +35,7 @@ impl<S: Sink> Run<'_, S> {
         }
         let mut backoff = Backoff::new();
         loop {
-            self.progress.send_modify(|progress| progress.guard_reads += asked.len() as u64);
+            self.meters.guard_reads.add(asked.len() as u64);
             match self.unless_revoked(self.pipeline.sink.stored(batch, &asked)).await? {
                 Ok(stored) => {
                     self.say(State::Running);

@@ -58,6 +58,11 @@ impl<D: FnMut(&Versioned) -> Decoded> Intake<D> {
         self.draft.is_empty()
     }
 
+    /// The next record, as far as it has come here.
+    pub(super) fn waiting(&self) -> Option<&Record> {
+        self.chunk.as_slice().first()
+    }
+
     /// Why nothing behind the draft may be taken.
     pub(super) fn end(&self) -> Option<&str> {
         self.end.as_deref()
@@ -166,7 +171,7 @@ impl<D: FnMut(&Versioned) -> Decoded> Intake<D> {
         let is_alone = self.is_alone(record.offset);
         let version = self.chain.as_mut().map_or(0, |chain| chain.next(record.offset, record.timestamp_ms));
         if record.offset < self.skip_below {
-            self.held.release(record.held_bytes());
+            self.held.release(1, record.held_bytes());
             return;
         }
         let Intake { decode, guard, draft, standing, .. } = self;

@@ -40,7 +40,7 @@ impl<S: Sink> Run<'_, S> {
             for (rejected, answered) in answers {
                 let answer = self.unless_revoked_for(REVOKED_GRACE, answered).await?;
                 match answer.unwrap_or_else(|_| Err("the dead-letter producer is gone".into())) {
-                    Ok(()) => self.progress.send_modify(|progress| progress.dead_lettered += 1),
+                    Ok(()) => self.meters.reject(rejected.reject.class),
                     Err(why) => {
                         open.push(rejected);
                         failed = Some(why);

@@ -112,3 +112,6 @@ impl<S: Sink> Run<'_, S> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,15 +11,13 @@ use tokio::sync::Semaphore;
 use super::*;
 use crate::change::RejectClass;
 use crate::format::Decoder;
-use crate::pipeline::reselect::{Answer, Unread};
 use crate::plan::route::{RouteSpec, TargetTable};
 use crate::plan::write::{Write, WriteKind};
-use crate::row::wire::Wire;
 use crate::row::{Column, Kind, Value};
 
 const TOPIC: &str = "docs";
 
-fn routes() -> Arc<Routes> {
+pub(super) fn routes() -> Arc<Routes> {
     let columns = [("id", Kind::Int64), ("a", Kind::Int64), ("b", Kind::Int64)];
     let columns = columns.map(|(name, kind)| Column { name: name.into(), kind }).into();
     let table = TargetTable { name: "docs".into(), columns, key: vec!["id".into()] };
@@ -50,7 +48,7 @@ pub(super) struct Rig<S> {
     pub(super) pipeline: Arc<Pipeline<S>>,
     pub(super) letters: mpsc::Receiver<DeadLetterRequest>,
     _ends: mpsc::Receiver<TopicEndsRequest>,
-    reselects: mpsc::Receiver<ReselectRequest>,
+    pub(super) reselects: mpsc::Receiver<ReselectRequest>,
 }
 
 pub(super) fn rig<S: Sink>(sink: S, batch_records_max: usize) -> Rig<S> {
@@ -68,6 +66,7 @@ pub(super) fn rig<S: Sink>(sink: S, batch_records_max: usize) -> Rig<S> {
 pub(super) struct Hold {
     pub(super) chunks: mpsc::Sender<Vec<Record>>,
     pub(super) held: Arc<Held>,
+    pub(super) meters: Arc<PartitionMeters>,
     pub(super) progress: watch::Receiver<Progress>,
     pub(super) revoke: watch::Sender<bool>,
 }
@@ -78,10 +77,19 @@ pub(super) fn assignment(start_offset: i64, chain: Chain) -> (Assignment, Hold) 
     let (progress, seen) = watch::channel(Progress::at(start_offset, Some(chain)));
     let held = Arc::new(Held::default());
     let partition = TopicPartition { topic: TOPIC.into(), partition: 0 };
-    let chain = Some(chain);
-    let (held_too, topic_id) = (held.clone(), None);
-    let given = Assignment { partition, start_offset, chain, topic_id, records, held: held_too, progress, revoked };
-    (given, Hold { chunks, held, progress: seen, revoke })
+    let meters = Arc::new(PartitionMeters::of(&routes(), TOPIC));
+    let given = Assignment {
+        partition,
+        start_offset,
+        chain: Some(chain),
+        topic_id: None,
+        records,
+        held: held.clone(),
+        meters: meters.clone(),
+        progress,
+        revoked,
+    };
+    (given, Hold { chunks, held, meters, progress: seen, revoke })
 }
 
 /// A sink whose every write waits for a permit.
@@ -105,64 +113,6 @@ impl Sink for Gated {
     }
 }
 
-/// A sink that keeps what it is asked to write.
-#[derive(Default)]
-struct Kept(Mutex<Vec<Write>>);
-
-impl Sink for Kept {
-    type Partition = ();
-
-    async fn open(&self, _: &TopicPartition, start_offset: i64, _: Option<&str>) -> Result<Opened<()>, Failure> {
-        Ok(Opened { state: (), next_offset: start_offset })
-    }
-
-    async fn write(&self, _: &mut (), batch: &Batch) -> Outcome {
-        self.0.lock().expect("no test panics with it").extend(batch.writes.iter().cloned());
-        Outcome::Durable
-    }
-}
-
-#[tokio::test(start_paused = true)]
-async fn a_moved_row_waits_for_its_source_and_goes_with_what_that_has() {
-    let mut rig = rig(Kept::default(), 10);
-    let (given, mut hold) = assignment(0, Chain::START);
-    tokio::spawn(rig.pipeline.clone().run(given));
-    let moved = |offset, key| {
-        let value = format!(r#"{{"op":"c","after":{{"id":{key},"a":1,"b":"__debezium_unavailable_value"}}}}"#);
-        record(offset, key, Some(value))
-    };
-    let records = vec![moved(0, 5), moved(1, 6), moved(2, 7), upsert(3, 8)];
-    hold.held.add(records.iter().map(Record::held_bytes).sum());
-    hold.chunks.send(records).await.expect("the worker lives");
-    let unread = |class| Err(Unread::Refused(Reject::new(class, "planted")));
-    let answers: [Answer; 4] = [
-        Err(Unread::Failed(Failure::Retry("the source".into()))),
-        Ok(Some(vec![Value::Int(42)])),
-        Ok(None),
-        unread(RejectClass::Unavailable),
-    ];
-    for (answer, key) in answers.into_iter().zip([5, 5, 6, 7]) {
-        let request = rig.reselects.recv().await.expect("it asks");
-        assert_eq!((&*request.table, &request.key[..]), ("public.docs", &[("id".to_string(), Value::Int(key))][..]));
-        assert_eq!(request.columns, [("b".to_string(), Wire::Int64)]);
-        request.answer.send(answer).expect("it waits");
-    }
-    let letter = rig.letters.recv().await.expect("the third is refused");
-    assert_eq!((letter.letter.record.offset, letter.letter.reject.class), (2, RejectClass::Unavailable));
-    letter.answer.send(Ok(())).expect("it waits");
-    // The batch is planned again without it, and what the others lack is asked for again.
-    for answer in [Ok(Some(vec![Value::Int(43)])), Ok(None)] {
-        rig.reselects.recv().await.expect("it asks").answer.send(answer).expect("it waits");
-    }
-    hold.progress.wait_for(|progress| progress.next_offset == 4).await.expect("the worker lives");
-    let writes = rig.pipeline.sink.0.lock().expect("no test panics with it");
-    let values: Vec<&[Value]> = writes.iter().map(|write| &write.values[..]).collect();
-    let (one, absent) = (Value::Int(1), Value::Absent);
-    assert_eq!(values[0], [Value::Int(5), one.clone(), Value::Int(43)]);
-    assert_eq!(values[1], [Value::Int(6), one, absent.clone()]);
-    assert_eq!(values[2], [Value::Int(8), Value::Int(3), absent]);
-}
-
 /// Lets every other task run until none can go on.
 pub(super) async fn settle() {
     tokio::time::sleep(Duration::from_millis(1)).await;
@@ -178,7 +128,7 @@ async fn a_second_batch_is_planned_before_the_first_is_durable_and_never_a_third
     for _ in 0..20 {
         // One record at a time, so that what was accepted counts exactly what the loop has taken.
         if send(taken).is_ok() {
-            hold.held.add(upsert(taken, taken).held_bytes());
+            hold.held.add(&upsert(taken, taken));
             taken += 1;
         }
         settle().await;
@@ -206,7 +156,7 @@ async fn a_revoked_partition_finishes_what_is_being_written_and_begins_nothing()
     let (given, hold) = assignment(0, Chain::START);
     let worker = tokio::spawn(rig.pipeline.clone().run(given));
     for offset in 0..4 {
-        hold.held.add(upsert(offset, offset).held_bytes());
+        hold.held.add(&upsert(offset, offset));
         hold.chunks.send(vec![upsert(offset, offset)]).await.expect("the worker takes");
         settle().await;
     }
@@ -390,7 +340,7 @@ async fn run_schedule(seed: u64) {
         let feeder = tokio::spawn(async move {
             for size in sizes {
                 let chunk: Vec<Record> = rest.drain(..size.min(rest.len())).collect();
-                held.add(chunk.iter().map(Record::held_bytes).sum());
+                chunk.iter().for_each(|record| held.add(record));
                 if chunk.is_empty() || chunks.send(chunk).await.is_err() {
                     return;
                 }

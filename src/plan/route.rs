@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::plan::convert::Policy;
 use crate::plan::feed::{Feed, FeedSpec};
@@ -59,7 +59,7 @@ pub struct RouteSpec {
 }
 
 /// How many replicas have a write before it counts as durable, under CQL's names. For sinks that have replicas.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Deserialize, Serialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum Consistency {
     #[default]

@@ -48,7 +48,7 @@ use crate::plan::ttl::Ttl;
 use crate::plan::write::{Batch, Expect, Rejected, Write, WriteKind};
 use crate::record::TopicPartition;
 use crate::retry::Verdict;
-use crate::sink::{Checkpoint, Failure, Opened, Outcome, Retry, Sink};
+use crate::sink::{Checkpoint, Failure, Load, Opened, Outcome, Retry, Sink};
 
 /// The sink: a cluster with the statements of every route.
 pub struct Cassandra {
@@ -154,6 +154,10 @@ impl Sink for Cassandra {
             Some(checkpoints) => checkpoints.kept(topic).await,
             None => Ok(BTreeMap::new()),
         }
+    }
+
+    fn load(&self) -> Load {
+        self.cluster.in_flight.load()
     }
 
     async fn stored(&self, batch: &Batch, writes: &[usize]) -> Result<Vec<Option<Stored>>, Failure> {

@@ -40,7 +40,7 @@ use crate::sink::postgres::progress::{Group, Progress};
 use crate::sink::postgres::schema::TablePlan;
 use crate::sink::postgres::statements::Statements;
 use crate::sink::postgres::transaction::Ended;
-use crate::sink::{Failure, Opened, Outcome, ParentWait, Retry, Sink};
+use crate::sink::{Failure, Load, Opened, Outcome, ParentWait, Retry, Sink};
 
 /// How to reach a database, and as whom to apply.
 #[derive(Clone)]
@@ -191,6 +191,10 @@ impl Sink for PostgresSink {
                 Verdict::Reject | Verdict::Stop => Outcome::Stop(format!("{}: {}", state.of, fault.text)),
             },
         }
+    }
+
+    fn load(&self) -> Load {
+        self.connections.load()
     }
 }
 

@@ -47,6 +47,7 @@ mod init;
 mod pages;
 mod identity;
 mod memory;
+mod admin;
 mod backfill;
 mod sweep;
 mod repair;

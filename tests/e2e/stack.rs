@@ -152,6 +152,10 @@ impl Scenario {
         }
         // In the file and not in the environment: an override would take the lines out of messages.
         text.push_str("\n[log]\nformat = \"text\"\n");
+        // Many processes at once: each takes a port that is free, and its log says which.
+        for section in ["consumer", "cdcconsumer"] {
+            text.push_str(&format!("[{section}.admin]\naddress = \"127.0.0.1:0\"\n"));
+        }
         fs::write(self.config(), text).unwrap();
     }
 

@@ -184,8 +184,17 @@ impl Worker {
         let (progress, seen) = watch::channel(Progress { epoch, ..Progress::at(start_offset, chain) });
         let held = Arc::new(Held::default());
         let partition = TopicPartition { topic: TOPIC.into(), partition: 0 };
-        let (held_too, topic_id) = (held.clone(), None);
-        let given = Assignment { partition, start_offset, chain, topic_id, records, held: held_too, progress, revoked };
+        let given = Assignment {
+            partition,
+            start_offset,
+            chain,
+            topic_id: None,
+            records,
+            held: held.clone(),
+            meters: Arc::default(),
+            progress,
+            revoked,
+        };
         let running: Pin<Box<dyn Future<Output = ()> + Send>> = Box::pin(pipeline.clone().run(given));
         Worker { running: Some(running), chunks, held, progress: seen, revoke, outlived: false }
     }
@@ -202,7 +211,7 @@ impl Worker {
     /// Hands over records, if there is a place for them.
     pub fn hand_over(&mut self, records: Vec<Record>) -> bool {
         let Ok(place) = self.chunks.try_reserve() else { return false };
-        self.held.add(records.iter().map(Record::held_bytes).sum());
+        records.iter().for_each(|record| self.held.add(record));
         place.send(records);
         true
     }

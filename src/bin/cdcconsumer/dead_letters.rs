@@ -1,7 +1,5 @@
 //! `cdcconsumer dead-letters`: what was refused and why, and the way back in.
 
-pub mod letter;
-pub mod mask;
 mod selection;
 mod reading;
 pub mod progress;
@@ -13,10 +11,10 @@ mod reproduce;
 use chrono::Utc;
 use clap::{Args, CommandFactory as _, Subcommand, error::ErrorKind};
 use rowferry::ops::config::Config;
+use rowferry::ops::letters::letter::Origin;
 use rowferry::ops::service::Exit;
 use tokio::sync::watch;
 
-use crate::dead_letters::letter::Origin;
 use crate::dead_letters::selection::{Filter, moment};
 
 /// Looks at refused records, and brings them in again once their cause is mended.

@@ -14,6 +14,7 @@ mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -21,7 +22,9 @@ use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use rowferry::ops::config::{self, Cassandra, Config, Consumer};
 use rowferry::ops::service::{self, Exit, Kind, about};
-use rowferry::ops::{shutdown, telemetry};
+use rowferry::ops::telemetry::Level;
+use rowferry::ops::{admin, shutdown, telemetry};
+use rowferry::pipeline::meters::Meters;
 use rowferry::plan::route::{RouteSpec, Routes};
 use rowferry::sink::Failure;
 use rowferry::sink::cassandra::cluster::{Cluster, Login, Password, Settings};
@@ -114,11 +117,11 @@ async fn run(flags: Flags) -> anyhow::Result<Exit> {
             return Ok(Exit::Refused);
         }
     };
-    telemetry::start(&config.log)?;
+    let level = telemetry::start(&config.log)?;
     config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
     let shutdown = shutdown::watch_signals().context("signals cannot be watched")?;
     let ended = match &flags.command {
-        None => start(&config, &flags, shutdown).await,
+        None => start(&config, &flags, level, shutdown).await,
         // It was done before there was a configuration.
         Some(Command::Completions(_) | Command::Init(_)) => Ok(Ok(Exit::Done)),
         Some(Command::Check(_)) => check::run(&config, shutdown).await.map(Ok),
@@ -134,15 +137,23 @@ async fn run(flags: Flags) -> anyhow::Result<Exit> {
 }
 
 /// Connects, resolves the routes against the live tables, and runs. `Err` is how it ends before it could run.
-async fn start(config: &Config, flags: &Flags, shutdown: watch::Receiver<bool>) -> Result<anyhow::Result<Exit>, Exit> {
+async fn start(
+    config: &Config,
+    flags: &Flags,
+    level: Level,
+    shutdown: watch::Receiver<bool>,
+) -> Result<anyhow::Result<Exit>, Exit> {
     let (consumer, target) = sections(config)?;
-    service::check_dead_letter_topic(config, &shutdown).await?;
+    let meters = Arc::new(Meters::default());
+    meters.starts(None);
+    admin::start(admin::CDCCONSUMER, config, consumer, &meters, level).await?;
+    service::check_dead_letter_topic(config, &meters, &shutdown).await?;
     let kind = Kind {
         versions: true,
         exit_when_caught_up: flags.exit_when_caught_up,
         accept_added_partitions: flags.accept_added_partitions,
     };
-    topics::run(config, consumer, target, kind, shutdown).await
+    topics::run(config, consumer, target, kind, &meters, shutdown).await
 }
 
 /// The routes with what the source's catalog says of the tables that they name: types, keys, identity (C4).

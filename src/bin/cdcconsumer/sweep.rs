@@ -9,6 +9,7 @@ use std::time::Duration;
 use clap::Args;
 use rowferry::kafka::saved;
 use rowferry::ops::config::{Config, Consumer};
+use rowferry::ops::letters::mask::{MASK, printable};
 use rowferry::ops::service::{Exit, until_there};
 use rowferry::plan::route::Route;
 use rowferry::row::Row;
@@ -21,7 +22,6 @@ use rowferry::verify::{Progress, Table, Verify};
 use tokio::sync::watch;
 
 use crate::backfill::{described, until_applied};
-use crate::dead_letters::mask::{MASK, printable};
 use crate::sweep::letters::Letters;
 use crate::topics::of_topics;
 use crate::verify::told::Told;

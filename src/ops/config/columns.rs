@@ -5,20 +5,21 @@ use std::fmt;
 use bigdecimal::BigDecimal;
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error as _, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::plan::convert::{Policy, Unrepresentable};
 use crate::plan::feed::FeedSpec;
 use crate::row::Value;
 
 /// The source column's name, or what else feeds the target column and what may become of its values.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize)]
+#[serde(untagged)]
 pub enum Column {
     From(String),
     Detailed(ColumnDetail),
 }
 
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ColumnDetail {
     /// The source column; the target's own name when nothing is said to feed it.
@@ -39,7 +40,7 @@ pub struct ColumnDetail {
     unrepresentable: UnrepresentablePolicy,
 }
 
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 enum UnrepresentablePolicy {
     #[default]
@@ -141,6 +142,19 @@ impl<'de> Deserialize<'de> for Column {
             }
         }
         deserializer.deserialize_any(ColumnVisitor)
+    }
+}
+
+impl Serialize for Constant {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0 {
+            Value::Bool(value) => value.serialize(serializer),
+            Value::Int(value) => value.serialize(serializer),
+            Value::Decimal(value) => value.to_string().serialize(serializer),
+            Value::Text(value) => serializer.serialize_str(value),
+            // No other can be written as a constant.
+            _ => serializer.serialize_none(),
+        }
     }
 }
 

@@ -1,13 +1,13 @@
 //! A route's `rewind_guard` as it is typed: where the target keeps positions, and for how long after a delete.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::ops::config::ttl::seconds;
 use crate::plan::route;
 
 /// The position of a row's last change goes into `column` of the route's table, and into `deletes_table` when the row
 /// is deleted.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct RewindGuard {
     /// The blob column of the route's table that keeps where its row's last change stood in the source's log.

@@ -43,7 +43,7 @@ fn load(
 }
 
 /// Settings that can be overridden: section, key, and whether the value is a string, a number or a list of strings.
-pub(super) const OVERRIDES: [(&str, &str, Shape); 37] = [
+pub(super) const OVERRIDES: [(&str, &str, Shape); 43] = [
     ("kafka", "bootstrap_servers", Shape::Text),
     ("kafka", "dead_letter_topic", Shape::Text),
     ("source.postgres", "url", Shape::Text),
@@ -72,6 +72,12 @@ pub(super) const OVERRIDES: [(&str, &str, Shape); 37] = [
     ("cdcconsumer", "group_instance_id", Shape::Text),
     ("cdcconsumer", "rebalance_protocol", Shape::Text),
     ("cdcconsumer", "topics_interval_seconds", Shape::Number),
+    ("consumer.admin", "address", Shape::Text),
+    ("consumer.admin", "token", Shape::Text),
+    ("consumer.admin", "token_file", Shape::Text),
+    ("cdcconsumer.admin", "address", Shape::Text),
+    ("cdcconsumer.admin", "token", Shape::Text),
+    ("cdcconsumer.admin", "token_file", Shape::Text),
     ("limits", "batch_records_max", Shape::Number),
     ("limits", "batch_bytes_max", Shape::Number),
     ("limits", "record_bytes_max", Shape::Number),
@@ -91,7 +97,7 @@ pub(super) enum Shape {
     List,
 }
 
-pub(super) fn parse(
+pub(in crate::ops) fn parse(
     name: &str,
     text: &str,
     environment: impl Iterator<Item = (String, String)>,
@@ -303,7 +309,7 @@ mod tests {
         };
         insta::assert_snapshot!(told(&FILE.replace("127.0.0.1:9092", "nowhere"), &[], &[]), @r#"kafka.bootstrap_servers = "nowhere": give host:port, separated by commas"#);
         insta::assert_snapshot!(told(FILE, &[], &["consumer.group_instance_id=a", "consumer.rebalance_protocol=cooperative"]), @r#"consumer.rebalance_protocol = "cooperative": a member with a group_instance_id that is restarted during such a rebalance can leave partitions to nobody; remove one of the two, on all members"#);
-        insta::assert_snapshot!(told(&FILE.replace("group_id", "group"), &[], &[]), @"rowferry.toml line 7: unknown field `group`, expected one of `group_id`, `group_instance_id`, `rebalance_protocol`, `topics_interval_seconds`, `routes`");
+        insta::assert_snapshot!(told(&FILE.replace("group_id", "group"), &[], &[]), @"rowferry.toml line 7: unknown field `group`, expected one of `group_id`, `group_instance_id`, `rebalance_protocol`, `topics_interval_seconds`, `admin`, `routes`");
         insta::assert_snapshot!(told(FILE, &[("ROWFERRY_KAFKA_BOOTSTRAP", "x")], &["limits.batch_records_max=many", "nothing=1"]), @r#"
         ROWFERRY_KAFKA_BOOTSTRAP in the environment names no setting: unset it or correct it
         limits.batch_records_max = "many" (--set): give a whole number

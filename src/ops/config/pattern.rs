@@ -2,7 +2,7 @@
 
 use regex::{Captures, Regex};
 use serde::de::Error as _;
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::ops::config::guard::RewindGuard;
 use crate::ops::config::routes::Route;
@@ -94,6 +94,12 @@ fn filled(text: &str, captures: &Captures<'_>) -> String {
     placeholders(text)
         .into_iter()
         .fold(text.to_string(), |text, name| text.replace(&format!("{{{name}}}"), group(name)))
+}
+
+impl Serialize for TopicPattern {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        self.text.serialize(serializer)
+    }
 }
 
 impl<'de> Deserialize<'de> for TopicPattern {

@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize, Serializer};
 use toml::{Table, Value};
+
+use crate::ops::config::MASK;
 
 /// Names and values for librdkafka, or names and files that hold the values. Names alone are printed.
 #[derive(Clone, Default, PartialEq, Eq, Deserialize)]
@@ -63,6 +65,24 @@ fn flat(table: &Table) -> Result<BTreeMap<String, &Value>, String> {
         }
     }
     Ok(found)
+}
+
+/// Properties whose values are no secrets. Of all others only the names are told.
+const TOLD: [&str; 7] = [
+    "security.protocol",
+    "sasl.mechanism",
+    "sasl.mechanisms",
+    "sasl.username",
+    "ssl.ca.location",
+    "ssl.certificate.location",
+    "ssl.key.location",
+];
+
+impl Serialize for Properties {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let told = |name: &str| TOLD.contains(&name);
+        serializer.collect_map(self.0.iter().map(|(name, value)| (name, if told(name) { value } else { MASK })))
+    }
 }
 
 impl fmt::Debug for Properties {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::ops::config::columns::Column;
 use crate::ops::config::guard::RewindGuard;
@@ -13,7 +13,7 @@ use crate::row::wire::{BinaryMode, DecimalMode, HstoreMode, IntervalMode, Modes,
 use crate::row::{Format, UNAVAILABLE_DEFAULT, Unmapped};
 
 /// A topic's way into a table.
-#[derive(Debug, Clone, Deserialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Route {
     /// The topic to read. One topic may have several routes.
@@ -68,14 +68,14 @@ pub struct Route {
     pub debezium: Debezium,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum ChangeFormat {
     Envelope,
     Flat,
 }
 
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum UnmappedPolicy {
     Ignore,
@@ -84,7 +84,7 @@ pub enum UnmappedPolicy {
     Stop,
 }
 
-#[derive(Debug, Clone, Copy, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TruncatePolicy {
     #[default]
@@ -93,7 +93,7 @@ pub enum TruncatePolicy {
 }
 
 /// The connector's settings that decide what its records look like, under Debezium's names.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Debezium {
     /// `decimal.handling.mode`; `precise` when it is not given.

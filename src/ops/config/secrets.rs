@@ -5,8 +5,9 @@ use std::fs;
 use std::path::Path;
 
 use serde::de::{Deserialize, Deserializer, Error, Visitor};
+use serde::ser::{Serialize, Serializer};
 
-use crate::ops::config::{Config, Secret};
+use crate::ops::config::{Config, MASK, Secret};
 
 /// Longer than any certificate chain, and short enough to read by mistake.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -15,6 +16,12 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 impl<'de> Deserialize<'de> for Secret {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         deserializer.deserialize_any(Text)
+    }
+}
+
+impl Serialize for Secret {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(MASK)
     }
 }
 
@@ -60,6 +67,17 @@ fn no_text<E: Error>() -> E {
     E::custom("a secret is a string: put it in quotes")
 }
 
+/// A url with nothing in it that could be a secret: who, where and which database.
+pub(super) fn without_password<S: Serializer>(url: &Secret, serializer: S) -> Result<S::Ok, S::Error> {
+    let address = url.0.split('?').next().unwrap_or_default();
+    let told = address.split_once("://").and_then(|(scheme, rest)| {
+        let (login, place) = rest.rsplit_once('@')?;
+        let user = login.split(':').next().unwrap_or_default();
+        Some(format!("{scheme}://{user}:{MASK}@{place}"))
+    });
+    serializer.serialize_str(told.as_deref().unwrap_or(MASK))
+}
+
 /// Reads the files that secrets are in, and puts each secret where it is used.
 pub(super) fn resolve(config: &mut Config, problems: &mut Vec<String>) {
     for (section, postgres) in
@@ -81,6 +99,12 @@ pub(super) fn resolve(config: &mut Config, problems: &mut Vec<String>) {
                 },
             }
         }
+    }
+    for (section, consumer) in
+        [("consumer.admin", &mut config.consumer), ("cdcconsumer.admin", &mut config.cdcconsumer)]
+    {
+        let Some(admin) = consumer.as_mut().map(|consumer| &mut consumer.admin) else { continue };
+        fill(&mut admin.token, admin.token_file.as_deref(), section, "token", problems);
     }
     if let Some(cassandra) = &mut config.sink.cassandra {
         let file = cassandra.password_file.as_deref();

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::de::value::MapAccessDeserializer;
 use serde::de::{Error, MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::plan::ttl::TtlSpec;
 
@@ -12,7 +12,7 @@ use crate::plan::ttl::TtlSpec;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ttl(TtlSpec);
 
-#[derive(Deserialize)]
+#[derive(Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 struct ByColumn {
     column: String,
@@ -34,6 +34,15 @@ pub(super) fn seconds(text: &str) -> Option<u32> {
         _ => return None,
     };
     text[..text.len() - 1].parse::<u32>().ok()?.checked_mul(unit).filter(|seconds| *seconds > 0)
+}
+
+impl Serialize for Ttl {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        match &self.0 {
+            TtlSpec::Seconds(seconds) => format!("{seconds}s").serialize(serializer),
+            TtlSpec::Column(column) => ByColumn { column: column.clone() }.serialize(serializer),
+        }
+    }
 }
 
 impl<'de> Deserialize<'de> for Ttl {

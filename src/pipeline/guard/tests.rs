@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 use crate::change::position::{Position, Stored};
 use crate::pipeline::bounds::Bounds;
 use crate::pipeline::breaker::BreakerLimits;
+use crate::pipeline::meters::PartitionMeters;
 use crate::pipeline::reading::Said;
 use crate::pipeline::{Assignment, Held, Limits, Pipeline, Progress};
 use crate::plan::route::{RewindGuard, RouteSpec, Routes, TargetTable};
@@ -213,8 +214,22 @@ fn pipeline(guarded: bool, seed: u64, failing: f64, batch_records_max: usize) ->
     Arc::new(Pipeline { sink, routes, limits, dead_letters, topic_ends, reselects, said, bounds: Bounds::default() })
 }
 
+/// What an owner leaves: what it committed, and what it counted.
+#[derive(Clone)]
+struct Left {
+    saved: Progress,
+    meters: Arc<PartitionMeters>,
+}
+
+impl Left {
+    /// Writes that were left out, and rows that were read for it.
+    fn guarded(&self) -> (u64, u64) {
+        (self.meters.sent_again.get(), self.meters.guard_reads.get())
+    }
+}
+
 /// One owner: reads from where the last one stood until the deadline or the end, and leaves what it committed.
-async fn own(pipeline: &Arc<Pipeline<Faulty>>, log: &[Record], saved: Progress, deadline: Duration) -> Progress {
+async fn own(pipeline: &Arc<Pipeline<Faulty>>, log: &[Record], saved: Progress, deadline: Duration) -> Left {
     let (chunks, records) = mpsc::channel(1);
     let (revoke, revoked) = watch::channel(false);
     // What goes through the commit is text.
@@ -223,13 +238,23 @@ async fn own(pipeline: &Arc<Pipeline<Faulty>>, log: &[Record], saved: Progress, 
     let held = Arc::new(Held::default());
     let partition = TopicPartition { topic: TOPIC.into(), partition: 0 };
     let start_offset = saved.next_offset;
-    let (held_too, topic_id) = (held.clone(), None);
-    let given = Assignment { partition, start_offset, chain, topic_id, records, held: held_too, progress, revoked };
+    let meters = Arc::new(PartitionMeters::default());
+    let given = Assignment {
+        partition,
+        start_offset,
+        chain,
+        topic_id: None,
+        records,
+        held: held.clone(),
+        meters: meters.clone(),
+        progress,
+        revoked,
+    };
     let worker = tokio::spawn(pipeline.clone().run(given));
     let rest: Vec<Record> = log.iter().filter(|record| record.offset >= saved.next_offset).cloned().collect();
     let feeder = tokio::spawn(async move {
         for chunk in rest.chunks(5) {
-            held.add(chunk.iter().map(Record::held_bytes).sum());
+            chunk.iter().for_each(|record| held.add(record));
             if chunks.send(chunk.to_vec()).await.is_err() {
                 return;
             }
@@ -247,7 +272,8 @@ async fn own(pipeline: &Arc<Pipeline<Faulty>>, log: &[Record], saved: Progress, 
     // Aborted or ended: its last progress is what counts.
     let _ = worker.await;
     feeder.abort();
-    seen.borrow().clone()
+    let saved = seen.borrow().clone();
+    Left { saved, meters }
 }
 
 /// A history, as a connector sends it that crashes now and then, and what an undisturbed reader of the source ends with.
@@ -291,8 +317,9 @@ async fn run(seed: u64, guarded: bool, anywhere: bool) -> (Vec<String>, u64) {
     let (mut sent_again, mut set_back) = (0, 0);
     while saved.next_offset < end {
         let deadline = Duration::from_millis(dice.random_range(1..2_000));
-        saved = own(&pipeline, &log, saved, deadline).await;
-        sent_again += saved.sent_again;
+        let left = own(&pipeline, &log, saved, deadline).await;
+        sent_again += left.guarded().0;
+        saved = left.saved;
         if set_back < 2 && saved.next_offset > 0 && dice.random_bool(0.1) {
             set_back += 1;
             let chain = saved.chain.map(|chain| chain.set_back(saved.next_offset));
@@ -357,14 +384,14 @@ async fn the_mark_comes_with_the_commit_and_what_is_skipped_and_read_is_counted(
     let pipeline = pipeline(true, 0, 0.0, 1);
     let whole = Duration::from_secs(3_601);
     let first = own(&pipeline, &log(&[1, 2, 3].map(change)), Progress::at(0, Some(Chain::START)), whole).await;
-    assert_eq!((written(&pipeline), first.sent_again, first.guard_reads), (vec![1, 2, 3], 0, 0));
+    assert_eq!((written(&pipeline), first.guarded()), (vec![1, 2, 3], (0, 0)));
     let again = log(&[1, 2, 3, 1, 2, 3, 4].map(change));
-    let second = own(&pipeline, &again, first, whole).await;
+    let second = own(&pipeline, &again, first.saved, whole).await;
     // 3 is the mark itself, and is taken as it is.
-    assert_eq!((written(&pipeline), second.sent_again, second.guard_reads), (vec![1, 2, 3, 3, 4], 2, 2));
-    assert_eq!((second.next_offset, second.finished), (7, 4));
+    assert_eq!((written(&pipeline), second.guarded()), (vec![1, 2, 3, 3, 4], (2, 2)));
+    assert_eq!((second.saved.next_offset, second.meters.finished.get()), (7, 4));
     // A new owner without the marks takes what was sent again for news: the commit is what carries them.
-    let bare = Chain::START.after(2, second.chain.expect("it has versions").last());
+    let bare = Chain::START.after(2, second.saved.chain.expect("it has versions").last());
     own(&pipeline, &log(&[1, 2, 3, 1].map(change)), Progress::at(3, Some(bare)), whole).await;
     assert_eq!(written(&pipeline), [1, 1, 2, 3, 3, 4]);
 }
@@ -378,11 +405,11 @@ async fn what_was_dropped_before_a_death_is_dropped_again_though_a_later_write_h
         let partial = Change { op: 'p', ..change(5) };
         let first = own(&pipeline, &log(&[3, 4].map(change)), Progress::at(0, Some(Chain::START)), whole).await;
         let again = log(&[change(3), change(4), change(3), partial]);
-        let second = own(&pipeline, &again, first.clone(), whole).await;
-        assert_eq!(second.sent_again, 1);
+        let second = own(&pipeline, &again, first.saved.clone(), whole).await;
+        assert_eq!(second.guarded().0, 1);
         // Nobody committed that.
-        let third = own(&pipeline, &again, first, whole).await;
-        assert_eq!((third.sent_again, third.next_offset), (1, 4), "batches of {batch_records_max}");
+        let third = own(&pipeline, &again, first.saved, whole).await;
+        assert_eq!((third.guarded().0, third.saved.next_offset), (1, 4), "batches of {batch_records_max}");
         let b = pipeline.sink.table.lock().expect("no test panics with it").rows[&1].cells[&2].1.clone();
         assert_eq!(b, Value::Int(4), "batches of {batch_records_max}");
     }
@@ -409,13 +436,13 @@ async fn what_was_half_written_before_a_death_is_written_again_and_not_taken_for
     let first = own(&pipeline, &before, Progress::at(0, Some(Chain::START)), whole).await;
     // 5 comes behind the mark and is news: it is written, and nobody commits it.
     let again = log(&[change(3), other, change(5)]);
-    own(&pipeline, &again, first.clone(), whole).await;
+    own(&pipeline, &again, first.saved.clone(), whole).await;
     assert_eq!(written(&pipeline), [3, 5, 9]);
     // The next owner finds 5 in the target. It is from this very record, so it is written once more.
-    let second = own(&pipeline, &again, first, whole).await;
-    assert_eq!((written(&pipeline), second.sent_again, second.guard_reads), (vec![3, 5, 5, 9], 0, 1));
+    let second = own(&pipeline, &again, first.saved, whole).await;
+    assert_eq!((written(&pipeline), second.guarded()), (vec![3, 5, 5, 9], (0, 1)));
     // Once it is committed, the same position at another offset is what was sent again.
     let more = log(&[change(3), other, change(5), change(5)]);
-    let third = own(&pipeline, &more, second, whole).await;
-    assert_eq!((written(&pipeline).len(), third.sent_again), (4, 1));
+    let third = own(&pipeline, &more, second.saved, whole).await;
+    assert_eq!((written(&pipeline).len(), third.guarded().0), (4, 1));
 }

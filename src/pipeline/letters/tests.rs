@@ -28,7 +28,7 @@ async fn a_dead_letter_that_is_not_taken_stops_the_partition_and_is_tried_again(
     again.answer.send(Ok(())).expect("it is waited for");
     settle().await;
     let progress = hold.progress.borrow().clone();
-    assert_eq!((progress.next_offset, progress.dead_lettered, progress.state), (3, 1, State::Running));
+    assert_eq!((progress.next_offset, hold.meters.dead_lettered.get(), progress.state), (3, 1, State::Running));
     hold.revoke.send(true).expect("the worker listens");
     worker.await.expect("it ends");
 }
@@ -45,7 +45,7 @@ async fn a_flood_of_refused_records_stops_in_front_of_its_batch_with_nothing_sen
     hold.chunks.send(flood).await.expect("the worker listens");
     tokio::time::sleep(10 * STOPPED_RETRY).await;
     let progress = hold.progress.borrow().clone();
-    assert_eq!((progress.next_offset, progress.dead_lettered), (1, 0));
+    assert_eq!((progress.next_offset, hold.meters.dead_lettered.get()), (1, 0));
     assert!(matches!(progress.state, State::Stopped(why) if why.contains("21 records in a row")));
     assert!(rig.letters.try_recv().is_err(), "a letter was sent");
     hold.revoke.send(true).expect("the worker listens");

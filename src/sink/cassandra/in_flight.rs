@@ -5,6 +5,8 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::{Semaphore, SemaphorePermit};
 
+use crate::sink::Load;
+
 /// The requests that failed together are one pushback: within this time the limit is halved once.
 const HALVING_INTERVAL: Duration = Duration::from_secs(1);
 
@@ -44,6 +46,11 @@ impl InFlight {
     pub async fn room(&self) -> Room<'_> {
         let permit = self.permits.acquire().await.expect("the semaphore is never closed");
         Room { of: self, permit: Some(permit) }
+    }
+
+    pub fn load(&self) -> Load {
+        let limit = self.lock();
+        Load { in_flight: limit.permits.saturating_sub(self.permits.available_permits()), in_flight_max: limit.now }
     }
 
     fn lock(&self) -> MutexGuard<'_, Limit> {
@@ -126,6 +133,7 @@ mod tests {
         for _ in 0..8 {
             under_way.push(requests.room().await);
         }
+        assert_eq!(requests.load(), Load { in_flight: 8, in_flight_max: 8 });
         // All that were under way fail at once.
         under_way.into_iter().for_each(|room| room.pushed_back(start));
         assert_eq!((requests.lock().now, requests.permits.available_permits()), (4, 4));

@@ -13,12 +13,14 @@ use sqlx::{ConnectOptions as _, Connection as _};
 use tokio::sync::{Semaphore, SemaphorePermit};
 use tokio::time::timeout;
 
+use crate::sink::Load;
 use crate::sink::postgres::errors::Fault;
 use crate::sink::postgres::{Settings, url};
 
 pub struct Connections {
     options: PgConnectOptions,
     connect_timeout: Duration,
+    pool_max: usize,
     permits: Semaphore,
     /// Connections with no transaction open. Never more than there are permits.
     idle: Mutex<Vec<PgConnection>>,
@@ -53,6 +55,7 @@ impl Connections {
         Ok(Connections {
             options,
             connect_timeout: settings.connect_timeout,
+            pool_max: settings.pool_max.max(1),
             permits: Semaphore::new(settings.pool_max.max(1)),
             idle: Mutex::new(Vec::new()),
         })
@@ -67,6 +70,12 @@ impl Connections {
             None => self.connect().await?,
         };
         Ok(Lease { connection: Some(connection), home: self, _permit: permit })
+    }
+
+    /// Connections in use; each has one request under way at most.
+    pub fn load(&self) -> Load {
+        let in_flight = self.pool_max.saturating_sub(self.permits.available_permits());
+        Load { in_flight, in_flight_max: self.pool_max }
     }
 
     /// A new connection in the place of a broken one.

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::io::{IsTerminal as _, Write as _};
 use std::time::Duration;
 
+use rowferry::ops::letters::letter::{Letter, Origin};
+use rowferry::ops::letters::mask::printable;
 use rowferry::ops::service::Exit;
 use rowferry::plan::route::Routes;
 use rowferry::record::Record;
 use rowferry::version::Chain;
 use rowferry::version::guard::Guard;
 
-use crate::dead_letters::letter::{Letter, Origin};
-use crate::dead_letters::mask::printable;
 use crate::dead_letters::selection::Entry;
 
 #[derive(Debug, Clone, PartialEq, Eq)]

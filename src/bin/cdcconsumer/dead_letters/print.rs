@@ -8,13 +8,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, SecondsFormat};
 use rowferry::ops::config::Config;
+use rowferry::ops::letters::letter::Letter;
+use rowferry::ops::letters::mask::{printable, shown};
 use rowferry::ops::service::Exit;
 use rowferry::record::Record;
 use serde_json::{Map, Value, json};
 use tokio::sync::watch;
 
-use crate::dead_letters::letter::Letter;
-use crate::dead_letters::mask::{printable, shown};
 use crate::dead_letters::reading;
 use crate::dead_letters::selection::Entry;
 

@@ -147,7 +147,7 @@ async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Exit> + Se
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dead_letters::letter::Origin;
+    use rowferry::ops::letters::letter::Origin;
 
     #[test]
     fn only_the_part_between_the_first_and_the_last_letter_is_read_again() {

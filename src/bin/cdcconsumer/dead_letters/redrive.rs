@@ -12,6 +12,7 @@ use std::time::Duration;
 use chrono::Utc;
 use rowferry::change::position::Stored;
 use rowferry::ops::config::{Cassandra as Target, Config, Consumer};
+use rowferry::ops::letters::mask::MASK;
 use rowferry::ops::reselect;
 use rowferry::ops::service::{Exit, about, until_there};
 use rowferry::pipeline::bounds::Bounds;
@@ -28,7 +29,6 @@ use rowferry::verify::report;
 use tokio::sync::{mpsc, watch};
 
 use crate::dead_letters::fate::{Fate, Ledger, Ready, ready};
-use crate::dead_letters::mask::MASK;
 use crate::dead_letters::selection::Entry;
 use crate::dead_letters::{Redrive, progress, reading};
 use crate::topics::of_topics;
@@ -173,9 +173,10 @@ impl<S: Sink> Drive<S> {
         let (revoke, revoked) = watch::channel(false);
         let (progress, mut seen) = watch::channel(Progress::at(start_offset, chain));
         let held = Arc::new(Held::default());
-        held.add(ready.record.held_bytes());
+        held.add(&ready.record);
+        let meters = Arc::default();
         let assignment =
-            Assignment { partition, start_offset, chain, topic_id: None, records, held, progress, revoked };
+            Assignment { partition, start_offset, chain, topic_id: None, records, held, meters, progress, revoked };
         let worker = tokio::spawn(self.pipeline.clone().run(assignment));
         // The channel has a place for it, and its receiver is the worker's.
         let _ = chunks.try_send(vec![ready.record]);

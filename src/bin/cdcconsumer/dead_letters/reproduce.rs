@@ -8,12 +8,12 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use rowferry::kafka::produce::{Outgoing, SendError, Sender};
 use rowferry::ops::config::{Config, Consumer};
+use rowferry::ops::letters::letter::Letter;
 use rowferry::ops::service::Exit;
 use rowferry::record::Record;
 use tokio::sync::watch;
 
 use crate::dead_letters::fate::{Fate, Ledger};
-use crate::dead_letters::letter::Letter;
 use crate::dead_letters::progress::Progress;
 use crate::dead_letters::selection::Entry;
 use crate::dead_letters::{Redrive, reading};
@@ -140,7 +140,7 @@ async fn send(sender: &mut Sender, letters: &[(Entry, Record)], unless_newer: bo
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::dead_letters::letter::Origin;
+    use rowferry::ops::letters::letter::Origin;
 
     #[test]
     fn windows_keep_the_order_and_hold_what_fits() {

@@ -4,9 +4,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use chrono::DateTime;
+use rowferry::ops::letters::letter::{Letter, Origin};
 use rowferry::record::Record;
-
-use crate::dead_letters::letter::{Letter, Origin};
 
 /// What letters have to be. What is not given lets all pass.
 #[derive(Debug, Clone, Default)]

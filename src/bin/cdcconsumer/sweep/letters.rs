@@ -7,14 +7,13 @@ use rowferry::change::Decoded;
 use rowferry::format::Decoder;
 use rowferry::kafka::letters::{Ended, LetterTopic};
 use rowferry::ops::config::Config;
+use rowferry::ops::letters::letter::Letter;
 use rowferry::plan::route::Topic;
 use rowferry::record::Record;
 use rowferry::row::{Row, Value};
 use rowferry::sink::Failure;
 use rowferry::verify::mapping::Mapping;
 use tokio::sync::watch;
-
-use crate::dead_letters::letter::Letter;
 
 /// What a letter that carries no version is taken for: newer than everything.
 const VERSION_UNKNOWN: i64 = i64::MAX;

@@ -4,8 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use rowferry::plan::UNLESS_NEWER;
-use rowferry::record::{Header, Record, TopicPartition};
+use crate::plan::UNLESS_NEWER;
+use crate::record::{Header, Record, TopicPartition};
 
 /// Where a refused record stands.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
