@@ -14,8 +14,8 @@ pub const BODY_BYTES_MAX: usize = 1_024;
 
 /// Sets what is logged, as `log.level` does, until the process ends.
 pub async fn log_level(State(admin): State<Arc<Admin>>, headers: HeaderMap, body: String) -> Response {
-    if let Err(refused) = allowed(&admin, &headers) {
-        return refused;
+    if let Some(refusal) = refusal(&admin, &headers) {
+        return refusal;
     }
     let level = body.trim();
     match admin.level.set(level) {
@@ -27,19 +27,17 @@ pub async fn log_level(State(admin): State<Arc<Admin>>, headers: HeaderMap, body
     }
 }
 
-/// Whether the request has the token.
-fn allowed(admin: &Admin, headers: &HeaderMap) -> Result<(), Response> {
+/// The answer to a request that has not the token.
+fn refusal(admin: &Admin, headers: &HeaderMap) -> Option<Response> {
     let Some(token) = &admin.token else {
         let text = "no token is configured, so nothing can be changed: set `token_file` of the section that has the \
                     address\n";
-        return Err((StatusCode::FORBIDDEN, text).into_response());
+        return Some((StatusCode::FORBIDDEN, text).into_response());
     };
     let given = headers.get(AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
     let token = token.reveal().as_bytes();
     // Compared in the same time wherever they differ.
     let is = |given: &str| given.len() == token.len() && openssl::memcmp::eq(given.as_bytes(), token);
-    match given.is_some_and(is) {
-        true => Ok(()),
-        false => Err((StatusCode::UNAUTHORIZED, "send the token: Authorization: Bearer …\n").into_response()),
-    }
+    let refused = !given.is_some_and(is);
+    refused.then(|| (StatusCode::UNAUTHORIZED, "send the token: Authorization: Bearer …\n").into_response())
 }

@@ -60,7 +60,8 @@ impl Drop for Temporary {
 #[test]
 fn a_configuration_prints_no_secret() {
     let config = with(FILE, &[], &[]).expect("it is right");
-    for printed in [format!("{config:?}"), format!("{config:#?}"), format!("{:?}", config.kafka.access())] {
+    let shown = serde_json::to_string(&config).expect("it has nothing that JSON has not");
+    for printed in [format!("{config:?}"), format!("{config:#?}"), format!("{:?}", config.kafka.access()), shown] {
         assert!(!printed.contains("canary"), "{printed}");
     }
 }
