@@ -147,7 +147,7 @@ pub struct Consumer {
     /// How often new topics are looked for, where routes have patterns.
     #[serde(default = "topics_interval_seconds")]
     pub topics_interval_seconds: u64,
-    /// Where metrics, health and state are served; see below.
+    /// The page, metrics and health of the binary; see below.
     #[serde(default)]
     pub admin: Admin,
     /// From topics to tables; see below.

@@ -11,10 +11,12 @@ use crate::ops::config::Secret;
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Admin {
-    /// `host:port` as numbers, or `off`. On this machine alone when it is not given.
+    /// Address and port, or `"off"`. When it is not given: `127.0.0.1:9401` for `consumer`, `127.0.0.1:9402` for
+    /// `cdcconsumer`, or any free port of this machine when that one is taken.
     pub address: Option<String>,
     /// Whoever asks for a change has to have it. Without one nobody can change anything.
     pub token: Option<Secret>,
+    /// A file that holds the token, in its place.
     pub token_file: Option<PathBuf>,
 }
 

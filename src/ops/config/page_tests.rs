@@ -3,6 +3,7 @@
 
 use serde::de::DeserializeOwned;
 
+use super::admin::Admin;
 use super::columns::ColumnDetail;
 use super::guard::RewindGuard;
 use super::load::{OVERRIDES, variable_name};
@@ -18,8 +19,13 @@ const BEGIN: &str = "<!-- made by src/ops/config/page_tests.rs: WRITE_DOCS=1 car
 const END: &str = "<!-- the end of what is made -->";
 
 /// Where the fields and their comments are.
-const SOURCES: [&str; 4] =
-    [include_str!("../config.rs"), include_str!("routes.rs"), include_str!("columns.rs"), include_str!("guard.rs")];
+const SOURCES: [&str; 5] = [
+    include_str!("../config.rs"),
+    include_str!("admin.rs"),
+    include_str!("routes.rs"),
+    include_str!("columns.rs"),
+    include_str!("guard.rs"),
+];
 
 /// One section of the page: its heading, a sentence, what it is called in overrides, the struct, and how it is read.
 struct Section {
@@ -69,6 +75,14 @@ fn sections() -> Vec<Section> {
             &["consumer", "cdcconsumer"],
             "Consumer",
             told::<Consumer>,
+        ),
+        section(
+            "[consumer.admin] and [cdcconsumer.admin]",
+            "Where a binary serves its page, metrics and health. [operations.md](operations.md#the-admin-server) has what \
+             is there.",
+            &["consumer.admin", "cdcconsumer.admin"],
+            "Admin",
+            told::<Admin>,
         ),
         section(
             "[[consumer.routes]] and [[cdcconsumer.routes]]",
@@ -122,7 +136,7 @@ fn kind(section: &Section, name: &str) -> String {
         return variants.iter().map(|variant| format!("`\"{variant}\"`")).collect::<Vec<_>>().join(", ");
     }
     let expected = message.split_once("invalid type: string").and_then(|(_, rest)| rest.split_once("expected "));
-    let is_secret = matches!(name, "url" | "password") && section.of != "ColumnDetail";
+    let is_secret = matches!(name, "url" | "password" | "token") && section.of != "ColumnDetail";
     match expected.map(|(_, expected)| expected.lines().next().unwrap_or_default()) {
         Some("a boolean") => "true or false".into(),
         Some("usize" | "u64" | "u32") => "whole number".into(),
