@@ -50,6 +50,12 @@ pub trait Sink: Send + Sync + 'static {
         async { Ok(BTreeMap::new()) }
     }
 
+    /// Asks the system for something small, so that whoever looks at an idle process learns of an outage before there
+    /// is something to write.
+    fn reach(&self) -> impl Future<Output = Result<(), Failure>> + Send {
+        async { Ok(()) }
+    }
+
     /// How busy the system is kept, for figures.
     fn load(&self) -> Load {
         Load::default()

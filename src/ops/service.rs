@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::process::ExitCode;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -53,6 +53,9 @@ const REQUESTS_MAX: usize = 256;
 /// Part of the shutdown's grace that is kept for what comes after the last commit: to leave the group.
 const LEAVE_GRACE: Duration = Duration::from_secs(1);
 const CONNECT_DELAY_MAX: Duration = Duration::from_secs(5);
+/// Between two questions to the sink whether it is there, and how long an answer may take.
+const REACH_INTERVAL: Duration = Duration::from_secs(5);
+const REACH_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Tries until it succeeds, with backoff, for ever. `Err` says how the binary ends: refused, or asked to stop.
 pub async fn until_there<T, F>(shutdown: &watch::Receiver<bool>, attempt: impl FnMut() -> F) -> Result<T, Exit>
@@ -199,6 +202,7 @@ pub async fn run<S: Sink>(
         bounds: Bounds::default(),
     });
     meters.asks_load_of(load_of(&pipeline.sink));
+    tokio::spawn(watch_sink(Arc::downgrade(&pipeline.sink), meters.clone()));
     let runtime = tokio::runtime::Handle::current();
     let stop = shutdown.clone();
     let polled = spawn_thread("poll", move || poll::run(settings, pipeline, meters, runtime, stop))?;
@@ -221,6 +225,26 @@ pub async fn run<S: Sink>(
 fn load_of<S: Sink>(sink: &Arc<S>) -> impl Fn() -> Load + Send + use<S> {
     let sink = Arc::downgrade(sink);
     move || sink.upgrade().map_or_else(Load::default, |sink| sink.load())
+}
+
+/// Asks the sink now and then whether it answers, as long as it is there.
+async fn watch_sink<S: Sink>(sink: Weak<S>, meters: Arc<Meters>) {
+    let mut turns = tokio::time::interval(REACH_INTERVAL);
+    turns.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        turns.tick().await;
+        let Some(sink) = sink.upgrade() else { return };
+        let load = sink.load();
+        // One that is as busy as it may be would let the question wait in line. Its partitions say how it is.
+        if load.in_flight > 0 && load.in_flight >= load.in_flight_max {
+            continue;
+        }
+        match tokio::time::timeout(REACH_TIMEOUT, sink.reach()).await {
+            Ok(Ok(())) => meters.sink_is_away(None),
+            Ok(Err(Failure::Retry(what) | Failure::Stop(what))) => meters.sink_is_away(Some(&what)),
+            Err(_) => meters.sink_is_away(Some(&format!("the sink gives no answer in {} s", REACH_TIMEOUT.as_secs()))),
+        }
+    }
 }
 
 /// Topics with a route whose rows can move: they are found again by their image before (C4).

@@ -30,7 +30,9 @@ pub struct Meters {
     /// When the poll thread last began a round, in milliseconds since 1970; 0 before it runs.
     pub polled_ms: Gauge,
     doing: Mutex<Doing>,
+    /// Kafka, and the sink.
     away: Mutex<Option<Wait>>,
+    sink_away: Mutex<Option<Wait>>,
     load: Mutex<Option<Box<dyn Fn() -> Load + Send>>>,
 }
 
@@ -162,9 +164,16 @@ impl Meters {
     }
 
     pub fn kafka_is_away(&self, text: Option<&str>) {
-        let mut away = lock(&self.away);
-        *away = text
-            .map(|what| Wait { since_ms: away.as_ref().map_or_else(now_ms, |away| away.since_ms), what: what.into() });
+        Wait::set(&mut lock(&self.away), text);
+    }
+
+    /// Why the sink does not answer, when it was asked and does not.
+    pub fn sink_away(&self) -> Option<Wait> {
+        lock(&self.sink_away).clone()
+    }
+
+    pub fn sink_is_away(&self, text: Option<&str>) {
+        Wait::set(&mut lock(&self.sink_away), text);
     }
 
     /// How busy the sink is kept.
@@ -178,6 +187,12 @@ impl Meters {
 }
 
 impl Wait {
+    /// One outage has one beginning, whatever is said of it.
+    fn set(wait: &mut Option<Wait>, text: Option<&str>) {
+        let since_ms = wait.as_ref().map_or_else(now_ms, |known| known.since_ms);
+        *wait = text.map(|what| Wait { what: what.into(), since_ms });
+    }
+
     /// A wait that goes on keeps its beginning.
     fn on(what: &str, known: Option<&Wait>) -> Wait {
         let since_ms = known.filter(|known| known.what == what).map_or_else(now_ms, |known| known.since_ms);

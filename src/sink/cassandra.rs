@@ -156,6 +156,14 @@ impl Sink for Cassandra {
         }
     }
 
+    /// A read by the quorum that writes need, where there is a table whose key is known; else one node's answer.
+    async fn reach(&self) -> Result<(), Failure> {
+        match &self.checkpoints {
+            Some(checkpoints) => checkpoints.kept("").await.map(drop),
+            None => self.cluster.reach().await,
+        }
+    }
+
     fn load(&self) -> Load {
         self.cluster.in_flight.load()
     }

@@ -193,6 +193,16 @@ impl Sink for PostgresSink {
         }
     }
 
+    async fn reach(&self) -> Result<(), Failure> {
+        let ask = async {
+            let mut connection = self.connections.lease().await?;
+            connection.ping().await.map_err(Fault::from)?;
+            connection.give_back();
+            Ok::<_, Fault>(())
+        };
+        self.in_time(ask).await.map_err(Failure::from)
+    }
+
     fn load(&self) -> Load {
         self.connections.load()
     }

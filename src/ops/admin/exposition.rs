@@ -133,7 +133,7 @@ const fn histogram(name: Text, labels: Labels, help: Text, samples: Each) -> Fam
     Family { name, kind: Kind::Histogram, labels, help, samples }
 }
 
-pub const FAMILIES: [Family; 37] = [
+pub const FAMILIES: [Family; 38] = [
     gauge("rowferry_build_info", &["version", "binary"], "Always 1.", |identity, _, out| {
         out.one(&[env!("CARGO_PKG_VERSION"), identity.binary], 1);
     }),
@@ -149,6 +149,12 @@ pub const FAMILIES: [Family; 37] = [
     gauge("rowferry_kafka_away_seconds", NONE, "Since no broker answers; 0 while one does.", |_, seen, out| {
         out.one(&[], age(seen, seen.meters.away().map_or(0, |away| away.since_ms)));
     }),
+    gauge(
+        "rowferry_sink_away_seconds",
+        NONE,
+        "Since the sink does not answer; 0 while it does. Asked every five seconds.",
+        |_, seen, out| out.one(&[], age(seen, seen.meters.sink_away().map_or(0, |away| away.since_ms))),
+    ),
     counter("rowferry_records_total", PARTITION, "Records taken from Kafka.", |_, seen, out| {
         out.partitions(seen, |of| of.meters.records.get());
     }),

@@ -30,7 +30,7 @@ pub struct Seen {
 /// Something that a part of the work waits for.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Reason {
-    /// `start`, `kafka`, or a partition.
+    /// `start`, `stop`, `kafka`, `sink`, or a partition.
     pub of: String,
     /// A person has to act.
     pub stopped: bool,
@@ -62,6 +62,9 @@ impl Seen {
         }
         if let Some(away) = meters.away() {
             reasons.push(Reason { of: "kafka".into(), stopped: false, text: away.what, since_ms: away.since_ms });
+        }
+        if let Some(away) = meters.sink_away() {
+            reasons.push(Reason { of: "sink".into(), stopped: false, text: away.what, since_ms: away.since_ms });
         }
         reasons.extend(readings.iter().filter_map(reason));
         let now_ms = now_ms();

@@ -146,6 +146,9 @@ async fn it_is_ready_when_all_that_it_needs_is_there_and_says_what_is_not() {
     meters.kafka_is_away(Some("no broker answers"));
     assert_eq!(ready().await, "\"kafka\"");
     meters.kafka_is_away(None);
+    meters.sink_is_away(Some("no node answers"));
+    assert_eq!(ready().await, "", "one question without an answer is none yet");
+    meters.sink_is_away(None);
     meters.starts(Some("Cassandra"));
     assert_eq!(ready().await, "\"start\"");
     meters.does(crate::pipeline::meters::Doing::Running);

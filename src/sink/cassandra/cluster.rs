@@ -149,6 +149,12 @@ impl Cluster {
         Ok(tables)
     }
 
+    /// Whether a node answers.
+    pub(super) async fn reach(&self) -> Result<(), Failure> {
+        let asked = self.session.query_unpaged("SELECT key FROM system.local", ()).await;
+        asked.map(drop).map_err(|error| verdict::execution(&error).into_failure())
+    }
+
     /// How many warnings the server has sent with its answers to writes. Ours are meant to cause none.
     pub fn warnings(&self) -> u64 {
         self.warnings.load(Ordering::Relaxed)
