@@ -1,7 +1,7 @@
 //! What the loop and whoever feeds it have counted: for the metrics and the page that operators look at. It is written
 //! once a batch or once a record without a lock, and read when somebody asks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -12,7 +12,7 @@ use crate::change::RejectClass;
 use crate::format::commit_time::committed_ms;
 use crate::meter::{Counter, Gauge, Histogram};
 use crate::plan::route::Routes;
-use crate::plan::write::{Batch, WriteKind};
+use crate::plan::write::{Batch, Write, WriteKind};
 use crate::record::{Record, TopicPartition};
 use crate::sink::Load;
 
@@ -113,7 +113,19 @@ pub struct TableMeters {
     pub table: String,
     pub upserts: Counter,
     pub deletes: Counter,
+    recent: Mutex<VecDeque<Recent>>,
 }
+
+/// A row that was written: which record it is of, and not a word of what is in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recent {
+    pub durable_ms: i64,
+    pub offset: i64,
+    pub kind: WriteKind,
+}
+
+/// Rows that are remembered of each table of a partition.
+pub const RECENT_MAX: usize = 10;
 
 impl Meters {
     /// The meters of a partition that is ours from now on, with what is seen of it.
@@ -243,6 +255,7 @@ impl PartitionMeters {
             table: routes.routes[*at].table.clone(),
             upserts: Counter::default(),
             deletes: Counter::default(),
+            recent: Mutex::default(),
         };
         PartitionMeters { tables: fed.iter().map(table).collect(), ..PartitionMeters::default() }
     }
@@ -270,16 +283,15 @@ impl PartitionMeters {
     pub(super) fn wrote(&self, routes: &Routes, batch: &Batch, below: i64) {
         let Some(topic) = routes.topic(&batch.partition.topic) else { return };
         for (route, table) in topic.routes.iter().zip(&self.tables) {
-            let (mut upserts, mut deletes) = (0, 0);
-            for write in batch.writes.iter().filter(|write| write.route == *route) {
-                let durable = u64::from(batch.records[write.record].record.offset < below);
-                match write.kind {
-                    WriteKind::Upsert => upserts += durable,
-                    WriteKind::Delete => deletes += durable,
-                }
-            }
-            table.upserts.add(upserts);
+            let offset = |write: &Write| batch.records[write.record].record.offset;
+            let durable = || batch.writes.iter().filter(|write| write.route == *route && offset(write) < below);
+            let deletes = durable().filter(|write| write.kind == WriteKind::Delete).count() as u64;
             table.deletes.add(deletes);
+            table.upserts.add(durable().count() as u64 - deletes);
+            let last: Vec<&Write> = durable().rev().take(RECENT_MAX).collect();
+            let durable_ms = now_ms();
+            let last = last.into_iter().rev();
+            table.remember(last.map(|write| Recent { durable_ms, offset: offset(write), kind: write.kind }));
         }
     }
 
@@ -296,6 +308,20 @@ impl PartitionMeters {
                 self.delay.observe_many(Duration::from_millis(ms), records);
             }
         }
+    }
+}
+
+impl TableMeters {
+    /// The last rows, oldest first.
+    pub fn recent(&self) -> Vec<Recent> {
+        lock(&self.recent).iter().copied().collect()
+    }
+
+    fn remember(&self, rows: impl Iterator<Item = Recent>) {
+        let mut recent = lock(&self.recent);
+        recent.extend(rows);
+        let surplus = recent.len().saturating_sub(RECENT_MAX);
+        recent.drain(..surplus);
     }
 }
 

@@ -9,7 +9,8 @@ use super::exposition::version_ahead_seconds;
 use super::seen::{Reason, Seen};
 use crate::change::RejectClass;
 use crate::pipeline::State;
-use crate::pipeline::meters::{Doing, Reading, TableMeters};
+use crate::pipeline::meters::{Doing, RECENT_MAX, Reading, Recent, TableMeters};
+use crate::plan::write::WriteKind;
 
 /// Whether it can do its work, and what keeps it from it.
 #[derive(Serialize)]
@@ -47,6 +48,19 @@ struct Route<'s> {
     table: &'s str,
     upserts: u64,
     deletes: u64,
+    /// The last rows, newest first.
+    changes: Vec<Change>,
+}
+
+/// A row that was written. What is in it is asked of the table, or of `cdcconsumer explain`.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+struct Change {
+    durable_ms: i64,
+    /// `upsert` or `delete`.
+    op: &'static str,
+    /// Of the record that it came from.
+    partition: i32,
+    offset: i64,
 }
 
 #[derive(Serialize)]
@@ -92,6 +106,7 @@ impl<'s> Status<'s> {
             table,
             upserts: rows(seen, topic, table, |table| table.upserts.get()),
             deletes: rows(seen, topic, table, |table| table.deletes.get()),
+            changes: changes(seen, topic, table),
         };
         let rejects = rejects(seen).map(|(topic, class, count)| Rejects { topic, class: class.as_str(), count });
         Status {
@@ -163,9 +178,33 @@ pub(super) fn tables(seen: &Seen) -> Vec<(&str, &str)> {
 
 /// What all partitions of a topic wrote into a table.
 pub(super) fn rows(seen: &Seen, topic: &str, table: &str, of: fn(&TableMeters) -> u64) -> u64 {
-    let readings = seen.readings.iter().filter(|reading| *reading.id.topic == *topic);
-    let tables = readings.flat_map(|reading| &reading.meters.tables).filter(|counted| counted.table == table);
-    tables.map(of).sum()
+    written(seen, topic, table).map(|(_, table)| of(table)).sum()
+}
+
+/// The table in each partition of the topic, with the partition's number.
+fn written<'s>(seen: &'s Seen, topic: &str, table: &str) -> impl Iterator<Item = (i32, &'s TableMeters)> {
+    let readings = seen.readings.iter().filter(move |reading| *reading.id.topic == *topic);
+    let tables = readings.flat_map(|reading| reading.meters.tables.iter().map(|table| (reading.id.partition, table)));
+    tables.filter(move |(_, counted)| counted.table == table)
+}
+
+fn changes(seen: &Seen, topic: &str, table: &str) -> Vec<Change> {
+    let of = |(partition, table): (i32, &TableMeters)| {
+        let change = move |row: Recent| Change {
+            durable_ms: row.durable_ms,
+            op: match row.kind {
+                WriteKind::Upsert => "upsert",
+                WriteKind::Delete => "delete",
+            },
+            partition,
+            offset: row.offset,
+        };
+        table.recent().into_iter().map(change).collect::<Vec<_>>()
+    };
+    let mut changes: Vec<Change> = written(seen, topic, table).flat_map(of).collect();
+    changes.sort_by_key(|change| std::cmp::Reverse((change.durable_ms, change.offset)));
+    changes.truncate(RECENT_MAX);
+    changes
 }
 
 /// Dead letters by topic and reason.

@@ -174,7 +174,7 @@ async fn the_status_says_what_flows_where_and_what_waits() {
     assert!(code == 200 && head.contains("content-type: application/json"), "{head}");
     let status: serde_json::Value = serde_json::from_str(&body).expect("JSON");
     assert_eq!((&status["binary"], &status["phase"]), (&"cdcconsumer".into(), &"running".into()));
-    assert_eq!(status["routes"][0]["upserts"], 7);
+    assert_eq!((&status["routes"][0]["upserts"], &status["routes"][0]["changes"]), (&7.into(), &serde_json::json!([])));
     let partition = &status["partitions"][0];
     assert_eq!((&partition["state"], &partition["lag_records"]), (&"waiting".into(), &6.into()));
     assert_eq!(status["reasons"][0]["text"], "waiting for Cassandra");

@@ -74,8 +74,14 @@ fn of_a_batch_that_is_durable_in_part_that_part_is_counted() {
     let batch = Batch { partition, records, writes, rejects: Vec::new(), passed_over: 0, next_offset: 8 };
     meters.wrote(&routes, &batch, 7);
     assert_eq!(meters.tables[0].upserts.get(), 2);
+    let recent = |meters: &PartitionMeters| meters.tables[0].recent().iter().map(|row| row.offset).collect::<Vec<_>>();
+    assert_eq!(recent(&meters), [5, 6]);
     meters.wrote(&routes, &batch, i64::MAX);
     assert_eq!(meters.tables[0].upserts.get(), 5);
+    for _ in 0..4 {
+        meters.wrote(&routes, &batch, i64::MAX);
+    }
+    assert_eq!(recent(&meters), [7, 5, 6, 7, 5, 6, 7, 5, 6, 7], "the last ones, and no more");
 }
 
 #[test]

@@ -2,6 +2,8 @@
 const STATUS_MS = 2000;
 const HISTORY_MS = 5000;
 const ROWS_MAX = 300;
+const CHANGES_MAX = 30;
+const CHANGES_OF_TABLE = 10;
 const $ = (id) => document.getElementById(id);
 
 let paused = false;
@@ -97,6 +99,17 @@ function showRoutes() {
       el("td", { class: "n" }, count(it.upserts)), el("td", { class: "n" }, count(it.deletes)));
   });
   fill($("routes"), rows.length ? rows : [el("tr", {}, el("td", { colspan: "5" }, "No partition is assigned yet."))]);
+}
+
+function showChanges() {
+  const words = $("changes-filter").value.toLowerCase().split(/\s+/).filter(Boolean);
+  const all = status.routes.flatMap((route) => route.changes.map((it) => ({ ...it, topic: route.topic, table: route.table })));
+  const found = all.filter((it) => words.every((word) => `${it.table} ${it.topic} ${it.op}`.toLowerCase().includes(word)));
+  found.sort((a, b) => b.durable_ms - a.durable_ms || b.offset - a.offset);
+  $("changes-hint").textContent = `The last ${CHANGES_OF_TABLE} of each table, without what is in them. cdcconsumer explain has a row whole.`;
+  const rows = found.slice(0, CHANGES_MAX).map((it) => el("tr", {}, el("td", {}, new Date(it.durable_ms).toLocaleTimeString()), el("td", {}, it.table),
+    el("td", {}, it.op), el("td", {}, `${it.topic}[${it.partition}] at ${it.offset}`)));
+  fill($("changes"), rows.length ? rows : [el("tr", {}, el("td", { colspan: "4" }, "None since the start of this process."))]);
 }
 
 function showRejects() {
@@ -213,6 +226,7 @@ function show() {
   showHealth();
   showWaits();
   showRoutes();
+  showChanges();
   showRejects();
   showPartitions();
 }
@@ -239,6 +253,7 @@ function pause() {
 $("pause").addEventListener("click", pause);
 $("letters-ask").addEventListener("click", askLetters);
 $("letters-filter").addEventListener("input", showLetters);
+$("changes-filter").addEventListener("input", () => status && showChanges());
 $("filter").addEventListener("input", () => status && showPartitions());
 $("troubled").addEventListener("change", () => status && showPartitions());
 $("columns").addEventListener("click", (event) => {
