@@ -20,6 +20,7 @@ mod load;
 mod history;
 mod poller;
 mod connect;
+mod relay;
 
 // The tests.
 mod path;
@@ -48,6 +49,7 @@ mod pages;
 mod identity;
 mod memory;
 mod admin;
+mod panels;
 mod backfill;
 mod sweep;
 mod repair;
