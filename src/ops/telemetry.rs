@@ -1,9 +1,15 @@
 //! Logs: human on a terminal, JSON elsewhere, to standard error.
 
+mod repeats;
+
 use std::io::IsTerminal as _;
 
-use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::reload::Handle;
+use tracing_subscriber::util::SubscriberInitExt as _;
+use tracing_subscriber::{EnvFilter, fmt, registry, reload};
+
+use self::repeats::Repeats;
 
 use crate::ops::config::{ConfigError, Log};
 
@@ -15,30 +21,29 @@ pub fn start(log: &Log) -> Result<Level, ConfigError> {
     #[cfg(feature = "mutations")]
     std::env::var("PLANTED").iter().for_each(|name| crate::mutation::plant_everywhere(name));
     let filter = filter(&log.level).map_err(|why| ConfigError(vec![format!("log.level = {why}")]))?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let (filter, handle) = reload::Layer::new(filter);
+    let repeats = Repeats::default();
+    let filtered = registry().with(filter).with(repeats.clone());
+    let lines = fmt::layer().with_writer(std::io::stderr);
     let json = match log.format.as_str() {
         "json" => true,
         "text" => false,
         _ => !std::io::stderr().is_terminal(),
     };
-    let level = if json {
-        let subscriber = subscriber.json().flatten_event(true).with_filter_reloading();
-        let level = Level::of(subscriber.reload_handle());
-        subscriber.init();
-        level
+    if json {
+        filtered.with(lines.json().flatten_event(true)).init();
     } else {
-        let subscriber = subscriber.with_target(false).with_ansi(std::io::stderr().is_terminal());
-        let subscriber = subscriber.with_filter_reloading();
-        let level = Level::of(subscriber.reload_handle());
-        subscriber.init();
-        level
-    };
+        filtered.with(lines.with_target(false).with_ansi(std::io::stderr().is_terminal())).init();
+    }
+    if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+        runtime.spawn(repeats.tell());
+    }
     std::panic::set_hook(Box::new(|panic| {
         // The message may quote a record, so only the place is told.
         let place = panic.location().map_or_else(String::new, ToString::to_string);
         tracing::error!(place, "panicked");
     }));
-    Ok(level)
+    Ok(Level::of(handle))
 }
 
 fn filter(level: &str) -> Result<EnvFilter, String> {
