@@ -7,10 +7,9 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::Parser;
 use rowferry::ops::config::{self, Config};
-use rowferry::ops::service::{self, Exit, Kind, about, until_begun};
+use rowferry::ops::service::{self, Exit, Kind, Outside, about, until_begun};
 use rowferry::ops::telemetry::Level;
 use rowferry::ops::{admin, shutdown, telemetry};
-use rowferry::pipeline::meters::Meters;
 use rowferry::plan::route::Routes;
 use rowferry::sink::Failure;
 use rowferry::sink::postgres::{Postgres, Settings};
@@ -84,13 +83,13 @@ async fn start(
         tracing::error!("refused: consumer needs the sections [consumer] and [sink.postgres]");
         return Err(Exit::Refused);
     };
-    let meters = Arc::new(Meters::default());
-    meters.starts(None);
-    admin::start(admin::CONSUMER, config, consumer, &meters, level).await?;
-    service::check_dead_letter_topic(config, &meters, &shutdown).await?;
+    let outside = Outside::default();
+    outside.meters.starts(None);
+    admin::start(admin::CONSUMER, config, consumer, &outside, level).await?;
+    service::check_dead_letter_topic(config, &outside.meters, &shutdown).await?;
     let specs = consumer.specs(&config.source);
     let names: Vec<String> = specs.iter().map(|spec| spec.table.clone()).collect();
-    let (routes, sink) = until_begun(&meters, &shutdown, || async {
+    let (routes, sink) = until_begun(&outside.meters, &shutdown, || async {
         let settings = Settings::new(target.url.reveal(), &consumer.group_id);
         let postgres = Postgres::connect(settings).await.map_err(about("sink.postgres.url"))?;
         let tables = postgres.tables(&names).await?;
@@ -105,5 +104,5 @@ async fn start(
         exit_when_caught_up: flags.exit_when_caught_up,
         accept_added_partitions: flags.accept_added_partitions,
     };
-    Ok(service::run(config, consumer, kind, routes, sink, meters, shutdown).await)
+    Ok(service::run(config, consumer, kind, routes, sink, outside, shutdown).await)
 }

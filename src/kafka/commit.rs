@@ -108,6 +108,17 @@ impl Committer {
         self.under_way.is_some()
     }
 
+    /// Commits exactly this and waits for it; `None` when it is not known by then what came of it. None may be under way.
+    pub fn commit(&mut self, list: TopicPartitionList, deadline: Instant) -> Option<KafkaResult<()>> {
+        let lists = self.lists.as_ref().filter(|_| self.under_way.is_none());
+        if lists.is_none_or(|lists| lists.send(list).is_err()) {
+            return Some(Err(CLOSED));
+        }
+        // It is news for no partition.
+        self.under_way = Some(News::new());
+        self.wait(deadline).map(|answer| answer.result)
+    }
+
     pub fn is_under_way(&self) -> bool {
         self.under_way.is_some()
     }

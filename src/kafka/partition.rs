@@ -156,6 +156,25 @@ impl Partition {
         resumes
     }
 
+    /// An operator stops its reading, or lets it go on. It outlasts the assignment.
+    pub fn hold(&self, is_held: bool) {
+        self.meters.paused.set(i64::from(is_held));
+    }
+
+    pub fn is_held(&self) -> bool {
+        self.meters.paused.get() == 1
+    }
+
+    /// What is seen of it, also after it was given up.
+    pub fn seen(&self) -> Arc<Live> {
+        self.live.clone()
+    }
+
+    /// False for one that is ours and cannot run.
+    pub fn runs(&self) -> bool {
+        self.worker.is_some()
+    }
+
     pub fn is_paused(&self) -> bool {
         self.is_paused
     }

@@ -8,9 +8,10 @@ use rdkafka::TopicPartitionList;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::error::{KafkaError, KafkaResult, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Message as _};
-use tokio::sync::watch;
+use tokio::sync::{mpsc, watch};
 
 use crate::failpoint::{self, Stage};
+use crate::kafka::control::{Control, Request};
 use crate::kafka::partition::plain_offset;
 use crate::kafka::rebalance::Context;
 use crate::kafka::start::{self, Unready};
@@ -68,6 +69,7 @@ pub fn run<S: Sink>(
     settings: ConsumerSettings,
     pipeline: Arc<Pipeline<S>>,
     meters: Arc<Meters>,
+    control: &Control,
     runtime: tokio::runtime::Handle,
     shutdown: watch::Receiver<bool>,
 ) -> Result<Ended, PollError> {
@@ -87,7 +89,8 @@ pub fn run<S: Sink>(
     let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
     consumer.subscribe(&topics).map_err(PollError::Client)?;
     let watch = TopicWatch::new(&consumer);
-    let poll = Poll { consumer: &consumer, topics, watch, finished: 0, status_at: Instant::now() };
+    let orders = control.listen();
+    let poll = Poll { consumer: &consumer, topics, watch, orders, finished: 0, status_at: Instant::now() };
     let ended = poll.run(&shutdown);
     consumer.context().owned().is_closed = true;
     consumer.context().meters.does(Doing::Stopping);
@@ -142,6 +145,7 @@ struct Poll<'c, S: Sink> {
     consumer: &'c BaseConsumer<Context<S>>,
     topics: Vec<&'c str>,
     watch: TopicWatch<'c, S>,
+    orders: mpsc::Receiver<Request>,
     /// Records finished as of the last status line, and when that was.
     finished: u64,
     status_at: Instant,
@@ -155,6 +159,7 @@ impl<S: Sink> Poll<'_, S> {
             self.consumer.context().meters.polled_ms.set(now_ms());
             self.take_records(if busy { POLL_TIMEOUT_BUSY } else { POLL_TIMEOUT })?;
             busy = self.serve_partitions();
+            self.obey();
             let now = Instant::now();
             self.consumer.context().hear_commit();
             if now >= commit_at {
@@ -238,7 +243,7 @@ impl<S: Sink> Poll<'_, S> {
         let mut resumed = TopicPartitionList::new();
         let mut busy = false;
         for partition in owned.iter_mut() {
-            if partition.is_paused() && partition.resumes(share) {
+            if partition.is_paused() && partition.resumes(share) && !partition.is_held() {
                 resumed.add_partition(&partition.id.topic, partition.id.partition);
             }
             partition.hand_over();
@@ -252,6 +257,14 @@ impl<S: Sink> Poll<'_, S> {
             owned.rejoin = true;
         }
         busy
+    }
+
+    /// Carries out what operators have asked for.
+    fn obey(&mut self) {
+        while let Ok(Request { order, answer }) = self.orders.try_recv() {
+            // Whoever asked may have gone.
+            let _ = answer.send(self.consumer.context().obey(self.consumer, &order));
+        }
     }
 
     fn rejoin(&self) -> Result<(), PollError> {

@@ -127,7 +127,7 @@ impl<S: Sink> Context<S> {
 
     /// Waits for what comes of the commit under way, of the partitions that are ours and of these. False when it did not
     /// go through.
-    fn finish_commit(&self, deadline: Instant, revoked: &mut [Partition]) -> bool {
+    pub(super) fn finish_commit(&self, deadline: Instant, revoked: &mut [Partition]) -> bool {
         let answer = self.committer().wait(deadline);
         answer.is_none_or(|answer| answer.tell(self.owned().iter_mut().chain(revoked)))
     }
@@ -207,7 +207,7 @@ impl<S: Sink> Context<S> {
             self.owned().rejoin = true;
             return take_over(consumer, &TopicPartitionList::new());
         };
-        let mut refused = TopicPartitionList::new();
+        let mut unread = TopicPartitionList::new();
         let mut owned = self.owned();
         for (id, start) in starts {
             let partition = match start {
@@ -215,11 +215,17 @@ impl<S: Sink> Context<S> {
                     list.set_partition_offset(&id.topic, id.partition, Offset::Offset(start.next_offset))?;
                     tracing::info!(partition = %id, next_offset = start.next_offset, "assigned");
                     owned.epoch += 1;
-                    Partition::spawn(id, owned.epoch, start, &self.pipeline, &self.meters, &self.runtime)
+                    let partition =
+                        Partition::spawn(id, owned.epoch, start, &self.pipeline, &self.meters, &self.runtime);
+                    if partition.is_held() {
+                        tracing::warn!(partition = %partition.id, "still paused by an operator");
+                        unread.add_partition(&partition.id.topic, partition.id.partition);
+                    }
+                    partition
                 }
                 Err(why) => {
                     list.set_partition_offset(&id.topic, id.partition, Offset::End)?;
-                    refused.add_partition(&id.topic, id.partition);
+                    unread.add_partition(&id.topic, id.partition);
                     self.refused(id, why)
                 }
             };
@@ -229,7 +235,7 @@ impl<S: Sink> Context<S> {
         // What was paused when it was taken from us is still paused for the client, and would never be read again.
         consumer.resume(&list.clone())?;
         take_over(consumer, list)?;
-        consumer.pause(&refused)
+        consumer.pause(&unread)
     }
 
     /// Where each partition starts, or why it cannot. `None` when Kafka did not say in time, or before we had to stop.
@@ -345,7 +351,7 @@ impl<S: Sink> Context<S> {
         })
     }
 
-    fn revoke(&self, consumer: &BaseConsumer<Self>, mut partitions: Vec<Partition>) {
+    pub(super) fn revoke(&self, consumer: &BaseConsumer<Self>, mut partitions: Vec<Partition>) {
         partitions.iter().for_each(Partition::revoke);
         let deadline = tokio::time::Instant::now() + self.settings.revoke_grace;
         for partition in &mut partitions {

@@ -149,13 +149,7 @@ pub fn expect_stopped(access: &Access, group: &str) -> Result<(), SeekError> {
 /// left alone: the broker takes no commit from outside of it.
 pub fn commit(access: &Access, group: &str, moves: &[Move]) -> Result<(), SeekError> {
     let consumer: BaseConsumer<Quiet> = access.client(&[]).set("group.id", group).create_with_context(Quiet)?;
-    let mut list = TopicPartitionList::new();
-    for moved in moves {
-        let mut element = list.add_partition(&moved.topic, moved.partition);
-        element.set_offset(Offset::Offset(moved.to))?;
-        element.set_metadata(moved.metadata());
-    }
-    match consumer.commit(&list, CommitMode::Sync) {
+    match consumer.commit(&list(moves)?, CommitMode::Sync) {
         Ok(()) => {}
         Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::UnknownMemberId)) => {
             return Err(SeekError::Running { group: group.into(), members: 1 });
@@ -170,6 +164,17 @@ pub fn commit(access: &Access, group: &str, moves: &[Move]) -> Result<(), SeekEr
              `cdcconsumer check`"
         )))
     }
+}
+
+/// The commit that makes these moves.
+pub(super) fn list(moves: &[Move]) -> KafkaResult<TopicPartitionList> {
+    let mut list = TopicPartitionList::new();
+    for moved in moves {
+        let mut element = list.add_partition(&moved.topic, moved.partition);
+        element.set_offset(Offset::Offset(moved.to))?;
+        element.set_metadata(moved.metadata());
+    }
+    Ok(list)
 }
 
 fn read_back(consumer: &BaseConsumer<Quiet>, moves: &[Move]) -> KafkaResult<bool> {

@@ -2,6 +2,7 @@
 //! otherwise. Whoever reaches it may look; what it tells has no secret and no value of a record. Changes need a token.
 
 mod change;
+mod door;
 pub mod exposition;
 mod history;
 mod letters;
@@ -23,12 +24,15 @@ use serde::Serialize;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, oneshot};
 
+use self::door::Door;
 use self::history::History;
 use self::seen::Seen;
 use self::status::{Ready, Status};
+use crate::kafka::control::Control;
+use crate::kafka::owners;
 use crate::ops::config::admin::Listen;
 use crate::ops::config::{Config, Consumer, Secret};
-use crate::ops::service::Exit;
+use crate::ops::service::{Exit, Outside};
 use crate::ops::telemetry::Level;
 use crate::pipeline::meters::{Meters, now_ms};
 
@@ -58,12 +62,14 @@ pub struct Identity {
 struct Admin {
     identity: Identity,
     meters: Arc<Meters>,
+    control: Arc<Control>,
     history: Arc<History>,
     level: Level,
     token: Option<Secret>,
     letters: letters::Source,
-    /// The dead-letter topic is read by one request at a time.
+    /// The dead-letter topic is read by one request at a time, and the group described for one.
     reading: Arc<Semaphore>,
+    asking: Arc<Semaphore>,
     /// The configuration as it is shown.
     config: String,
     requests: Semaphore,
@@ -76,7 +82,7 @@ pub async fn start(
     binary: Binary,
     config: &Config,
     consumer: &Consumer,
-    meters: &Arc<Meters>,
+    Outside { meters, control }: &Outside,
     level: Level,
 ) -> Result<(), Exit> {
     let Some(listener) = listen(binary, consumer.admin.listen(binary.port_default)).await? else { return Ok(()) };
@@ -93,6 +99,7 @@ pub async fn start(
     let admin = Admin {
         identity,
         meters: meters.clone(),
+        control: control.clone(),
         history,
         level,
         token: consumer.admin.token.clone(),
@@ -102,13 +109,14 @@ pub async fn start(
             topic: config.kafka.dead_letter_topic.clone(),
         },
         reading: Arc::new(Semaphore::new(1)),
+        asking: Arc::new(Semaphore::new(1)),
         config: shown(config),
         requests: Semaphore::new(REQUESTS_MAX),
         local: address.ip().is_loopback(),
     };
     let router = router(Arc::new(admin));
     tokio::spawn(async move {
-        if let Err(error) = axum::serve(listener, router).await {
+        if let Err(error) = axum::serve(Door::new(listener), router).await {
             tracing::error!("the admin server has ended: {error}");
         }
     });
@@ -168,7 +176,11 @@ fn router(admin: Arc<Admin>) -> Router {
         .route("/config", get(config))
         .route("/history", get(past))
         .route("/dead-letters", get(dead_letters))
+        .route("/owners", get(owners))
         .route("/log-level", post(change::log_level))
+        .route("/pause", post(change::pause))
+        .route("/resume", post(change::resume))
+        .route("/seek", post(change::seek))
         .layer(DefaultBodyLimit::max(change::BODY_BYTES_MAX))
         .layer(middleware::from_fn_with_state(admin.clone(), guarded))
         .with_state(admin)
@@ -232,20 +244,34 @@ async fn past(State(admin): State<Arc<Admin>>) -> Response {
 }
 
 async fn dead_letters(State(admin): State<Arc<Admin>>) -> Response {
-    let Ok(turn) = admin.reading.clone().try_acquire_owned() else {
-        return (StatusCode::SERVICE_UNAVAILABLE, "the dead letters are being read: ask again\n").into_response();
+    let source = admin.letters.clone();
+    asked(&admin.reading, move || letters::newest(&source).map_err(|error| error.to_string())).await
+}
+
+async fn owners(State(admin): State<Arc<Admin>>) -> Response {
+    let letters::Source { access, group_id, .. } = admin.letters.clone();
+    asked(&admin.asking, move || owners::owners(&access, &group_id).map_err(|error| format!("Kafka: {error}"))).await
+}
+
+/// What Kafka answers to a question. One is asked at a time.
+async fn asked<T: Serialize + Send + 'static>(
+    turns: &Arc<Semaphore>,
+    ask: impl FnOnce() -> Result<T, String> + Send + 'static,
+) -> Response {
+    let Ok(turn) = turns.clone().try_acquire_owned() else {
+        return (StatusCode::SERVICE_UNAVAILABLE, "it is being read: ask again\n").into_response();
     };
-    let (source, (done, read)) = (admin.letters.clone(), oneshot::channel());
+    let (done, answered) = oneshot::channel();
     // A thread that the end of the process does not wait for.
     let work = move || {
         let _turn = turn;
-        drop(done.send(letters::newest(&source)));
+        drop(done.send(ask()));
     };
-    if let Err(error) = std::thread::Builder::new().name("dead-letters".into()).spawn(work) {
+    if let Err(error) = std::thread::Builder::new().name("admin".into()).spawn(work) {
         return (StatusCode::INTERNAL_SERVER_ERROR, format!("a thread cannot be started: {error}\n")).into_response();
     }
-    match read.await {
-        Ok(Ok(letters)) => json(&letters),
+    match answered.await {
+        Ok(Ok(told)) => json(&told),
         Ok(Err(error)) => (StatusCode::BAD_GATEWAY, format!("{error}\n")).into_response(),
         Err(_) => (StatusCode::INTERNAL_SERVER_ERROR, "see the log\n").into_response(),
     }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::kafka::control::Control;
 use crate::kafka::poll::{self, Ended, PollError};
 use crate::kafka::{COMMIT_GRACE, ConsumerSettings, dead_letter, topic_ends};
 use crate::ops::config::{Config, Consumer, RebalanceProtocol};
@@ -148,6 +149,13 @@ pub async fn check_dead_letter_topic(
     .await
 }
 
+/// What a process shows of itself, and what it is asked from outside.
+#[derive(Clone, Default)]
+pub struct Outside {
+    pub meters: Arc<Meters>,
+    pub control: Arc<Control>,
+}
+
 /// Runs the pipeline until it is asked to stop, caught up, or failed.
 pub async fn run<S: Sink>(
     config: &Config,
@@ -155,7 +163,7 @@ pub async fn run<S: Sink>(
     kind: Kind,
     routes: Arc<Routes>,
     sink: S,
-    meters: Arc<Meters>,
+    Outside { meters, control }: Outside,
     shutdown: watch::Receiver<bool>,
 ) -> anyhow::Result<Exit> {
     routes.notices.iter().for_each(|notice| tracing::warn!("{notice}"));
@@ -205,7 +213,7 @@ pub async fn run<S: Sink>(
     tokio::spawn(watch_sink(Arc::downgrade(&pipeline.sink), meters.clone()));
     let runtime = tokio::runtime::Handle::current();
     let stop = shutdown.clone();
-    let polled = spawn_thread("poll", move || poll::run(settings, pipeline, meters, runtime, stop))?;
+    let polled = spawn_thread("poll", move || poll::run(settings, pipeline, meters, &control, runtime, stop))?;
 
     let ended = within_grace(polled, shutdown, grace).await?;
     // The poll thread's end dropped the last sender, and every letter that the position waited for is out. One that

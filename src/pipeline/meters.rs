@@ -105,6 +105,8 @@ pub struct PartitionMeters {
     pub begun_ms: Gauge,
     /// When its state last changed.
     pub state_since_ms: Gauge,
+    /// 1 while an operator keeps it from being read.
+    pub paused: Gauge,
 }
 
 /// Rows that one route wrote for a partition.

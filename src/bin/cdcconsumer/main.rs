@@ -3,6 +3,7 @@
 mod backfill;
 mod check;
 mod completions;
+mod ctl;
 mod ddl;
 mod dead_letters;
 mod explain;
@@ -14,17 +15,15 @@ mod verify;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::error::ErrorKind;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use rowferry::ops::config::{self, Cassandra, Config, Consumer};
-use rowferry::ops::service::{self, Exit, Kind, about};
+use rowferry::ops::service::{self, Exit, Kind, Outside, about};
 use rowferry::ops::telemetry::Level;
 use rowferry::ops::{admin, shutdown, telemetry};
-use rowferry::pipeline::meters::Meters;
 use rowferry::plan::route::{RouteSpec, Routes};
 use rowferry::sink::Failure;
 use rowferry::sink::cassandra::cluster::{Cluster, Login, Password, Settings};
@@ -47,6 +46,7 @@ use tokio::sync::watch;
   cdcconsumer check                          say what is wrong before it starts
   cdcconsumer ddl | cqlsh                    create the keyspace and the tables of the routes
   cdcconsumer seek --to-beginning            read everything again, for a table that was added later
+  cdcconsumer ctl pause --topic cdc.orders   a running one reads no more of it, until `ctl resume`
   cdcconsumer explain users id=5             one row: its events, their writes, and what is in the table
   cdcconsumer verify --within 2m             compare source and target row by row
   cdcconsumer sweep orders --apply           delete rows that the source no longer has
@@ -76,6 +76,7 @@ enum Command {
     Backfill(backfill::Flags),
     Check(check::Flags),
     Completions(completions::Flags),
+    Ctl(ctl::Flags),
     Ddl(ddl::Flags),
     Explain(explain::Flags),
     Init(init::Flags),
@@ -124,6 +125,7 @@ async fn run(flags: Flags) -> anyhow::Result<Exit> {
         None => start(&config, &flags, level, shutdown).await,
         // It was done before there was a configuration.
         Some(Command::Completions(_) | Command::Init(_)) => Ok(Ok(Exit::Done)),
+        Some(Command::Ctl(asked)) => ctl::run(&config, asked).await.map(Ok),
         Some(Command::Check(_)) => check::run(&config, shutdown).await.map(Ok),
         Some(Command::Ddl(asked)) => ddl::run(&config, asked, shutdown).await.map(Ok),
         Some(Command::Explain(asked)) => explain::run(&config, asked, shutdown).await.map(Ok),
@@ -144,16 +146,16 @@ async fn start(
     shutdown: watch::Receiver<bool>,
 ) -> Result<anyhow::Result<Exit>, Exit> {
     let (consumer, target) = sections(config)?;
-    let meters = Arc::new(Meters::default());
-    meters.starts(None);
-    admin::start(admin::CDCCONSUMER, config, consumer, &meters, level).await?;
-    service::check_dead_letter_topic(config, &meters, &shutdown).await?;
+    let outside = Outside::default();
+    outside.meters.starts(None);
+    admin::start(admin::CDCCONSUMER, config, consumer, &outside, level).await?;
+    service::check_dead_letter_topic(config, &outside.meters, &shutdown).await?;
     let kind = Kind {
         versions: true,
         exit_when_caught_up: flags.exit_when_caught_up,
         accept_added_partitions: flags.accept_added_partitions,
     };
-    topics::run(config, consumer, target, kind, &meters, shutdown).await
+    topics::run(config, consumer, target, kind, &outside, shutdown).await
 }
 
 /// The routes with what the source's catalog says of the tables that they name: types, keys, identity (C4).

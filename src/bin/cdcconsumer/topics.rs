@@ -5,8 +5,7 @@ use std::time::Duration;
 
 use rowferry::ops::config::pattern::expanded;
 use rowferry::ops::config::{Cassandra, Config, Consumer};
-use rowferry::ops::service::{self, Exit, Kind, about, until_begun};
-use rowferry::pipeline::meters::Meters;
+use rowferry::ops::service::{self, Exit, Kind, Outside, about, until_begun};
 use rowferry::plan::route::Routes;
 use rowferry::sink::Failure;
 use rowferry::sink::cassandra::cluster::Cluster;
@@ -29,14 +28,14 @@ pub async fn run(
     consumer: &Consumer,
     target: &Cassandra,
     kind: Kind,
-    meters: &Arc<Meters>,
+    outside: &Outside,
     mut shutdown: watch::Receiver<bool>,
 ) -> Result<anyhow::Result<Exit>, Exit> {
-    let mut prepared = until_begun(meters, &shutdown, || prepare(config, consumer, target)).await?;
+    let mut prepared = until_begun(&outside.meters, &shutdown, || prepare(config, consumer, target)).await?;
     loop {
         let (stop, stopped) = watch::channel(false);
         let Prepared { consumer: running, routes, sink } = prepared;
-        let run = service::run(config, &running, kind, routes, sink, meters.clone(), stopped);
+        let run = service::run(config, &running, kind, routes, sink, outside.clone(), stopped);
         tokio::pin!(run);
         let next = tokio::select! {
             ended = &mut run => return Ok(ended),

@@ -6,8 +6,11 @@ use axum::extract::State;
 use axum::http::header::AUTHORIZATION;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
 
 use super::Admin;
+use crate::kafka::control::{Of, Order, Unmet, Wish};
+use crate::kafka::seek::To;
 
 /// The longest text that is taken.
 pub const BODY_BYTES_MAX: usize = 1_024;
@@ -24,6 +27,78 @@ pub async fn log_level(State(admin): State<Arc<Admin>>, headers: HeaderMap, body
             (StatusCode::OK, "changed until the process ends\n").into_response()
         }
         Err(why) => (StatusCode::BAD_REQUEST, format!("{why}\n")).into_response(),
+    }
+}
+
+/// What a request says of the partitions that it is about, and of where they are read again from.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    topic: Option<String>,
+    partition: Option<i32>,
+    table: Option<String>,
+    /// `"beginning"`, `"end"`, or an offset of one partition.
+    to: Option<Place>,
+    #[serde(default)]
+    skip_records: bool,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+enum Place {
+    Offset(i64),
+    Named(End),
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum End {
+    Beginning,
+    End,
+}
+
+pub async fn pause(State(admin): State<Arc<Admin>>, headers: HeaderMap, body: String) -> Response {
+    ordered(&admin, &headers, &body, |asked| asked.to.is_none().then_some(Wish::Pause)).await
+}
+
+pub async fn resume(State(admin): State<Arc<Admin>>, headers: HeaderMap, body: String) -> Response {
+    ordered(&admin, &headers, &body, |asked| asked.to.is_none().then_some(Wish::Resume)).await
+}
+
+pub async fn seek(State(admin): State<Arc<Admin>>, headers: HeaderMap, body: String) -> Response {
+    let wish = |asked: &Asked| {
+        let to = match asked.to.as_ref()? {
+            Place::Named(End::Beginning) => To::Beginning,
+            Place::Named(End::End) => To::End,
+            // An offset is one of one partition.
+            Place::Offset(offset) => asked.partition.map(|_| To::Offset(*offset))?,
+        };
+        Some(Wish::Seek { to, skip_records: asked.skip_records })
+    };
+    ordered(&admin, &headers, &body, wish).await
+}
+
+const SHAPE: &str = "send {\"topic\": …}, {\"topic\": …, \"partition\": …} or {\"table\": …} as JSON, for a seek with \
+                     \"to\": \"beginning\", \"end\" or an offset of one partition";
+
+async fn ordered(admin: &Admin, headers: &HeaderMap, body: &str, wish: impl Fn(&Asked) -> Option<Wish>) -> Response {
+    if let Some(refused) = refusal(admin, headers) {
+        return refused;
+    }
+    let order = serde_json::from_str::<Asked>(body).ok().and_then(|asked| {
+        let wish = wish(&asked)?;
+        let of = match (asked.topic, asked.partition, asked.table) {
+            (Some(topic), partition, None) => Of::Topic(topic, partition),
+            (None, None, Some(table)) => Of::Table(table),
+            _ => return None,
+        };
+        Some(Order { wish, of })
+    });
+    let Some(order) = order else { return (StatusCode::BAD_REQUEST, format!("{SHAPE}\n")).into_response() };
+    match admin.control.ask(order).await {
+        Ok(told) => (StatusCode::OK, format!("{told}\n")).into_response(),
+        Err(Unmet::Refused(why)) => (StatusCode::CONFLICT, format!("{why}\n")).into_response(),
+        Err(Unmet::Later(why)) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")).into_response(),
     }
 }
 

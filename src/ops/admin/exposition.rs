@@ -133,7 +133,7 @@ const fn histogram(name: Text, labels: Labels, help: Text, samples: Each) -> Fam
     Family { name, kind: Kind::Histogram, labels, help, samples }
 }
 
-pub const FAMILIES: [Family; 38] = [
+pub const FAMILIES: [Family; 39] = [
     gauge("rowferry_build_info", &["version", "binary"], "Always 1.", |identity, _, out| {
         out.one(&[env!("CARGO_PKG_VERSION"), identity.binary], 1);
     }),
@@ -237,6 +237,9 @@ pub const FAMILIES: [Family; 38] = [
         "1 for the state that the partition is in: running, waiting or stopped.",
         |_, seen, out| states(seen, out),
     ),
+    gauge("rowferry_partition_paused", PARTITION, "1 while an operator keeps it from being read.", |_, seen, out| {
+        out.owned(seen, |of| of.meters.paused.get());
+    }),
     gauge("rowferry_partition_state_seconds", PARTITION, "How long it has been in its state.", |_, seen, out| {
         out.owned(seen, |of| age(seen, of.meters.state_since_ms.get()));
     }),

@@ -70,6 +70,8 @@ struct Partition<'s> {
     /// `running`, `waiting`, `stopped`, or `elsewhere` for one that was ours.
     state: &'s str,
     state_since_ms: i64,
+    /// An operator keeps it from being read.
+    paused: bool,
     records: u64,
     bytes: u64,
     finished: u64,
@@ -147,6 +149,7 @@ impl<'s> Partition<'s> {
                 None => "elsewhere",
             },
             state_since_ms: meters.state_since_ms.get(),
+            paused: meters.paused.get() == 1,
             records: meters.records.get(),
             bytes: meters.bytes.get(),
             finished: meters.finished.get(),

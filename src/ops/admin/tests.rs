@@ -8,6 +8,8 @@ use tokio::net::TcpStream;
 use tokio::sync::watch;
 
 use super::*;
+use crate::kafka::control::{Of, Order, Unmet, Wish};
+use crate::kafka::seek::To;
 use crate::ops::config::load;
 use crate::pipeline::meters::Live;
 use crate::pipeline::{Progress, State as PartitionState};
@@ -92,6 +94,10 @@ async fn served(meters: Arc<Meters>) -> SocketAddr {
 }
 
 async fn served_with(meters: Arc<Meters>, level: Level, has_token: bool) -> SocketAddr {
+    served_for(meters, Arc::default(), level, has_token).await
+}
+
+async fn served_for(meters: Arc<Meters>, control: Arc<Control>, level: Level, has_token: bool) -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
     let address = listener.local_addr().expect("it is bound");
     let config = configuration();
@@ -101,16 +107,18 @@ async fn served_with(meters: Arc<Meters>, level: Level, has_token: bool) -> Sock
     let admin = Admin {
         identity: identity(),
         meters,
+        control,
         history,
         level,
         token: token.filter(|_| has_token),
         letters: letters::Source { access: config.kafka.access(), group_id: "g".into(), topic: "letters".into() },
         reading: Arc::new(Semaphore::new(1)),
+        asking: Arc::new(Semaphore::new(1)),
         config: shown(&config),
         requests: Semaphore::new(REQUESTS_MAX),
         local: true,
     };
-    tokio::spawn(async move { axum::serve(listener, router(Arc::new(admin))).await });
+    tokio::spawn(async move { axum::serve(Door::new(listener), router(Arc::new(admin))).await });
     address
 }
 
@@ -124,6 +132,21 @@ async fn ask(address: SocketAddr, request: &str) -> (u16, String, String) {
     let (head, body) = answer.split_once("\r\n\r\n").expect("headers and a body");
     let code = head.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status code");
     (code, head.to_ascii_lowercase(), body.to_string())
+}
+
+/// Status code and the whole answer.
+async fn post(address: SocketAddr, path: &str, token: &str, body: &str) -> (u16, String) {
+    let length = body.len();
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\nContent-Length: \
+         {length}\r\nConnection: close\r\n\r\n{body}"
+    );
+    let mut stream = TcpStream::connect(address).await.expect("it listens");
+    stream.write_all(request.as_bytes()).await.expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await.expect("it answers");
+    let code: u16 = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status code");
+    (code, answer)
 }
 
 async fn get(address: SocketAddr, path: &str) -> (u16, String, String) {
@@ -228,6 +251,19 @@ async fn an_address_that_was_asked_for_is_had_or_refused_and_a_common_one_is_ste
 }
 
 #[tokio::test]
+async fn those_who_hold_connections_and_say_nothing_leave_room_when_they_go() {
+    let address = served(meters().0).await;
+    let mut silent = Vec::new();
+    for _ in 0..door::CONNECTIONS_MAX {
+        silent.push(TcpStream::connect(address).await.expect("it listens"));
+    }
+    let turned_away = tokio::time::timeout(Duration::from_millis(300), get(address, "/live")).await;
+    assert!(turned_away.is_err(), "it was let in beside them");
+    silent.pop();
+    assert_eq!(get(address, "/live").await.0, 200);
+}
+
+#[tokio::test]
 async fn the_page_and_its_files_are_served_with_their_types() {
     let address = served(meters().0).await;
     for (path, kind, content) in page::FILES {
@@ -244,19 +280,7 @@ async fn the_page_and_its_files_are_served_with_their_types() {
 async fn the_log_level_is_changed_by_whoever_has_the_token_and_by_nobody_else() {
     let told = Arc::new(std::sync::Mutex::new(Vec::new()));
     let address = served_with(meters().0, Level::told(told.clone()), true).await;
-    let set = async |address: SocketAddr, token: &str, body: &str| {
-        let length = body.len();
-        let request = format!(
-            "POST /log-level HTTP/1.1\r\nHost: {address}\r\nAuthorization: Bearer {token}\r\nContent-Length: \
-             {length}\r\nConnection: close\r\n\r\n{body}"
-        );
-        let mut stream = TcpStream::connect(address).await.expect("it listens");
-        stream.write_all(request.as_bytes()).await.expect("it reads");
-        let mut answer = String::new();
-        stream.read_to_string(&mut answer).await.expect("it answers");
-        let code: u16 = answer.split(' ').nth(1).and_then(|code| code.parse().ok()).expect("a status code");
-        (code, answer)
-    };
+    let set = async |address: SocketAddr, token: &str, body: &str| post(address, "/log-level", token, body).await;
     assert_eq!(set(address, "canary-token-of-admin", "rowferry=debug").await.0, 200);
     for wrong in ["", "canary-token-of-admim", "canary-token-of-admin2"] {
         let (code, answer) = set(address, wrong, "trace").await;
@@ -269,4 +293,50 @@ async fn the_log_level_is_changed_by_whoever_has_the_token_and_by_nobody_else() 
     let closed = served_with(meters().0, Level::told(told.clone()), false).await;
     assert_eq!(set(closed, "", "trace").await.0, 403, "without a token nobody may");
     assert_eq!(get(address, "/log-level").await.0, 405);
+}
+
+#[tokio::test]
+async fn an_order_is_passed_on_as_it_was_meant_and_its_answer_comes_back() {
+    let control = Arc::new(Control::default());
+    let address = served_for(meters().0, control.clone(), Level::told(Arc::default()), true).await;
+    let order = async |path: &str, body: &str| post(address, path, "canary-token-of-admin", body).await;
+    assert_eq!(order("/pause", "{\"topic\":\"t\"}").await.0, 503, "nobody reads yet");
+    let mut orders = control.listen();
+    let of = |topic: &str, partition| Of::Topic(topic.to_string(), partition);
+    for (path, body, wish, of) in [
+        ("/pause", r#"{"topic":"t"}"#, Wish::Pause, of("t", None)),
+        ("/resume", r#"{"table":"users"}"#, Wish::Resume, Of::Table("users".into())),
+        ("/seek", r#"{"topic":"t","to":"beginning"}"#, again(To::Beginning, false), of("t", None)),
+        ("/seek", r#"{"topic":"t","partition":3,"to":17}"#, again(To::Offset(17), false), of("t", Some(3))),
+        ("/seek", r#"{"topic":"t","to":"end","skip_records":true}"#, again(To::End, true), of("t", None)),
+    ] {
+        let (answer, ()) = tokio::join!(order(path, body), async {
+            let request = orders.recv().await.expect("it is passed on");
+            assert_eq!(request.order, Order { wish, of });
+            request.answer.send(Err(Unmet::Refused("because".into()))).expect("it waits");
+        });
+        assert!(answer.0 == 409 && answer.1.ends_with("because\n"), "{answer:?}");
+    }
+    for (path, body) in [
+        ("/pause", ""),
+        ("/pause", "{}"),
+        ("/pause", r#"{"partition":3}"#),
+        ("/pause", r#"{"topic":"t","table":"u"}"#),
+        ("/pause", r#"{"topic":"t","to":"beginning"}"#),
+        ("/seek", r#"{"topic":"t"}"#),
+        ("/seek", r#"{"topic":"t","to":17}"#),
+        ("/seek", r#"{"topic":"t","to":"middle"}"#),
+        ("/seek", r#"{"topic":"t","to":"end","skip":true}"#),
+    ] {
+        assert_eq!(order(path, body).await.0, 400, "{path} {body}");
+    }
+    for path in ["/pause", "/resume", "/seek"] {
+        assert_eq!(post(address, path, "", "{}").await.0, 401, "{path}");
+        assert_eq!(get(address, path).await.0, 405, "{path}");
+    }
+    assert!(orders.try_recv().is_err(), "something was passed on");
+}
+
+fn again(to: To, skip_records: bool) -> Wish {
+    Wish::Seek { to, skip_records }
 }

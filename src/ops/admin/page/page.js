@@ -1,5 +1,6 @@
 // The page: asks /status every two seconds and /history every five, and draws what they say. No library, no build.
 const STATUS_MS = 2000;
+const OWNERS_MS = 15000;
 const HISTORY_MS = 5000;
 const ROWS_MAX = 300;
 const CHANGES_MAX = 30;
@@ -118,6 +119,14 @@ function showRejects() {
 }
 
 let letters = [];
+// Who owns what, by topic and partition, as Kafka last told.
+let owners = new Map();
+
+function ownerOf(it) {
+  if (it.state !== "elsewhere") return "this process";
+  const owner = owners.get(`${it.topic}\n${it.partition}`);
+  return owner ? `${owner.host} (${owner.member})` : "–";
+}
 
 function showLetters() {
   const words = $("letters-filter").value.toLowerCase().split(/\s+/).filter(Boolean);
@@ -145,7 +154,7 @@ const COLUMNS = [
   ["topic", "Topic", (it) => it.topic], ["partition", "Partition", count], ["state", "State", null],
   ["lag_records", "Lag", count], ["lag_seconds", "Behind", seconds], ["unfinished_seconds", "Working for", seconds],
   ["held_records", "In hand", count], ["held_bytes", "Held", bytes], ["rate", "Records/s", count],
-  ["dead_lettered", "Dead letters", count], ["retries", "Retries", count], ["next_offset", "Next offset", count],
+  ["owner", "Owner", (text) => text], ["dead_lettered", "Dead letters", count], ["retries", "Retries", count], ["next_offset", "Next offset", count],
 ];
 
 function showHeads() {
@@ -153,7 +162,7 @@ function showHeads() {
     const by = sort.column === key ? (sort.down ? "descending" : "ascending") : "none";
     const mark = by === "none" ? "" : sort.down ? " ▾" : " ▴";
     const button = el("button", { type: "button", "data-key": key }, title + mark);
-    return el("th", { scope: "col", "aria-sort": by, class: ["topic", "state"].includes(key) ? "" : "n" }, button);
+    return el("th", { scope: "col", "aria-sort": by, class: ["topic", "state", "owner"].includes(key) ? "" : "n" }, button);
   }));
 }
 
@@ -161,15 +170,21 @@ function showPartitions() {
   const passed = before ? (status.now_ms - before.now_ms) / 1000 : 0;
   const known = new Map((before?.partitions ?? []).map((it) => [`${it.topic}\n${it.partition}`, it.finished]));
   const words = $("filter").value.toLowerCase().split(/\s+/).filter(Boolean);
-  let rows = status.partitions.map((it) => ({ ...it, rate: perSecond(it.finished, known.get(`${it.topic}\n${it.partition}`), passed) }));
-  rows = rows.filter((it) => words.every((word) => `${it.topic}[${it.partition}] ${it.state}`.toLowerCase().includes(word)));
-  if ($("troubled").checked) rows = rows.filter((it) => !["running", "elsewhere"].includes(it.state) || (it.lag_records ?? 0) > 0);
+  const known_here = new Set(status.partitions.map((it) => `${it.topic}\n${it.partition}`));
+  const of_others = [...owners].filter(([place]) => !known_here.has(place)).map(([, it]) => ({ topic: it.topic, partition: it.partition, state: "elsewhere" }));
+  const all = [...status.partitions, ...of_others].map((it) => ({ ...it, owner: ownerOf(it) }));
+  let rows = all.map((it) => ({ ...it, rate: perSecond(it.finished, known.get(`${it.topic}\n${it.partition}`), passed) }));
+  rows = rows.filter((it) => words.every((word) => `${it.topic}[${it.partition}] ${it.state} ${it.owner}`.toLowerCase().includes(word)));
+  if ($("troubled").checked) rows = rows.filter((it) => it.paused || !["running", "elsewhere"].includes(it.state) || (it.lag_records ?? 0) > 0);
   const order = (a, b) => (typeof a === "string" ? a.localeCompare(b) : (a ?? -1) - (b ?? -1));
   rows.sort((a, b) => (sort.down ? -1 : 1) * order(a[sort.column], b[sort.column]) || a.partition - b.partition);
-  $("shown").textContent = rows.length > ROWS_MAX ? `${ROWS_MAX} of ${rows.length} shown` : `${rows.length} of ${status.partitions.length}`;
+  $("shown").textContent = rows.length > ROWS_MAX ? `${ROWS_MAX} of ${rows.length} shown` : `${rows.length} of ${all.length}`;
   fill($("rows"), rows.slice(0, ROWS_MAX).map((it) => el("tr", {}, ...COLUMNS.map(([key, , format]) => {
-    if (key === "state") return el("td", {}, el("span", { class: `state ${it.state === "running" ? "good" : it.state}` }, it.state));
-    return el("td", { class: key === "topic" ? "" : "n" }, key === "partition" ? String(it.partition) : format(key === "topic" ? it : it[key]));
+    if (key === "state") {
+      const [state, look] = it.paused && it.state === "running" ? ["paused", "waiting"] : [it.state, it.state === "running" ? "good" : it.state];
+      return el("td", {}, el("span", { class: `state ${look}` }, state));
+    }
+    return el("td", { class: ["topic", "owner"].includes(key) ? "" : "n" }, key === "partition" ? String(it.partition) : format(key === "topic" ? it : it[key]));
   }))));
 }
 
@@ -231,6 +246,16 @@ function show() {
   showPartitions();
 }
 
+// Kafka may not tell, and then what it told before stands.
+async function askOwners() {
+  if (!paused && !document.hidden) {
+    try {
+      owners = new Map((await ask("/owners", 20000)).map((it) => [`${it.topic}\n${it.partition}`, it]));
+    } catch { /* The health says that Kafka is away. */ }
+  }
+  setTimeout(askOwners, OWNERS_MS);
+}
+
 async function turn(path, every, use) {
   if (!paused && !document.hidden) {
     try {
@@ -259,7 +284,7 @@ $("troubled").addEventListener("change", () => status && showPartitions());
 $("columns").addEventListener("click", (event) => {
   const key = event.target.dataset?.key;
   if (!key) return;
-  sort = { column: key, down: sort.column === key ? !sort.down : !["topic", "partition", "state"].includes(key) };
+  sort = { column: key, down: sort.column === key ? !sort.down : !["topic", "partition", "state", "owner"].includes(key) };
   showHeads();
   $("columns").querySelector(`[data-key="${key}"]`).focus();
   if (status) showPartitions();
@@ -273,5 +298,6 @@ document.addEventListener("keydown", (event) => {
 });
 
 showHeads();
+askOwners();
 turn("/status", STATUS_MS, (fresh) => { before = status && status.started_ms === fresh.started_ms ? status : null; status = fresh; show(); });
 turn("/history", HISTORY_MS, showHistory);
