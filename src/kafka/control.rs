@@ -131,7 +131,11 @@ impl<S: Sink> Context<S> {
 
     fn hold(&self, consumer: &BaseConsumer<Self>, ids: &[TopicPartition]) -> Result<String, Unmet> {
         let mut owned = self.owned();
-        ids.iter().filter_map(|id| owned.get_mut(&id.topic, id.partition)).for_each(|partition| partition.hold(true));
+        for id in ids {
+            if let Some(partition) = owned.get_mut(&id.topic, id.partition) {
+                partition.hold(true);
+            }
+        }
         drop(owned);
         consumer.pause(&list(ids)).map_err(later)?;
         tracing::warn!("paused by an operator: {}", named(ids));
@@ -181,7 +185,7 @@ impl<S: Sink> Context<S> {
         // stands now is the floor of what is read again.
         let moved = self.moves(consumer, ids, to, skip_records).and_then(|moves| {
             expect_committed(&moves, &seen)?;
-            self.commit_moves(consumer, &moves)?;
+            self.commit_moves(&moves)?;
             Ok(moves)
         });
         // Whoever gets them begins at the commit, whatever it is.
@@ -196,7 +200,7 @@ impl<S: Sink> Context<S> {
         Ok(format!("moved: {told}"))
     }
 
-    fn commit_moves(&self, consumer: &BaseConsumer<Self>, moves: &[Move]) -> Result<(), Unmet> {
+    fn commit_moves(&self, moves: &[Move]) -> Result<(), Unmet> {
         let deadline = Instant::now() + COMMIT_GRACE;
         // One that is under way would go back over it.
         self.finish_commit(deadline, &mut []);
