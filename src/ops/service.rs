@@ -176,8 +176,7 @@ pub async fn run<S: Sink>(
     }
     let producer = dead_letter::producer(&access).context("the dead-letter producer")?;
     let producer = tokio::spawn(dead_letter::run(producer, config.kafka.dead_letter_topic.clone(), letters));
-    let asked = access.clone();
-    spawn_thread("topic-ends", move || topic_ends::run(&asked, ends))?;
+    spawn_thread("topic-ends", move || topic_ends::run(&access, ends))?;
 
     let limits = Limits {
         batch_records_max: config.limits.batch_records_max,
@@ -186,19 +185,7 @@ pub async fn run<S: Sink>(
         breaker: config.limits.breaker(),
     };
     let grace = config.limits.shutdown_grace();
-    let settings = ConsumerSettings {
-        access,
-        group_id: consumer.group_id.clone(),
-        group_instance_id: consumer.group_instance_id.clone(),
-        eager: consumer.rebalance_protocol() == RebalanceProtocol::Eager,
-        topics: consumer.topics(),
-        uncompacted_topics: moving_topics(&routes),
-        versions: kind.versions,
-        accept_added_partitions: kind.accept_added_partitions,
-        held_bytes_max: config.limits.held_bytes_max,
-        revoke_grace: grace.saturating_sub(COMMIT_GRACE + LEAVE_GRACE),
-        exit_when_caught_up: kind.exit_when_caught_up,
-    };
+    let settings = settings(config, consumer, kind, &routes);
     let pipeline = Arc::new(Pipeline {
         sink: Arc::new(sink),
         routes,
@@ -226,6 +213,22 @@ pub async fn run<S: Sink>(
             tracing::error!("{error}");
             Ok(if matches!(error, PollError::Refused(_)) { Exit::Refused } else { Exit::Failed })
         }
+    }
+}
+
+fn settings(config: &Config, consumer: &Consumer, kind: Kind, routes: &Routes) -> ConsumerSettings {
+    ConsumerSettings {
+        access: config.kafka.access(),
+        group_id: consumer.group_id.clone(),
+        group_instance_id: consumer.group_instance_id.clone(),
+        eager: consumer.rebalance_protocol() == RebalanceProtocol::Eager,
+        topics: consumer.topics(),
+        uncompacted_topics: moving_topics(routes),
+        versions: kind.versions,
+        accept_added_partitions: kind.accept_added_partitions,
+        held_bytes_max: config.limits.held_bytes_max,
+        revoke_grace: config.limits.shutdown_grace().saturating_sub(COMMIT_GRACE + LEAVE_GRACE),
+        exit_when_caught_up: kind.exit_when_caught_up,
     }
 }
 

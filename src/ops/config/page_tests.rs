@@ -36,8 +36,27 @@ struct Section {
     read: fn(&str) -> String,
 }
 
+fn section(
+    heading: &'static str,
+    about: &'static str,
+    overrides: &'static [&'static str],
+    of: &'static str,
+    read: fn(&str) -> String,
+) -> Section {
+    Section { heading, about, overrides, of, read }
+}
+
 fn sections() -> Vec<Section> {
-    let section = |heading, about, overrides, of, read| Section { heading, about, overrides, of, read };
+    let mut sections = of_servers();
+    sections.extend(of_binaries());
+    sections.extend([
+        section("[limits]", "What is held at once.", &["limits"], "Limits", told::<Limits>),
+        section("[log]", "What is said on standard error.", &["log"], "Log", told::<Log>),
+    ]);
+    sections
+}
+
+fn of_servers() -> Vec<Section> {
     vec![
         section("[kafka]", "How Kafka is reached.", &["kafka"], "Kafka", told::<Kafka>),
         section(
@@ -69,6 +88,11 @@ fn sections() -> Vec<Section> {
             "CassandraTls",
             told::<CassandraTls>,
         ),
+    ]
+}
+
+fn of_binaries() -> Vec<Section> {
+    vec![
         section(
             "[consumer] and [cdcconsumer]",
             "The two consuming binaries.",
@@ -105,8 +129,6 @@ fn sections() -> Vec<Section> {
             "RewindGuard",
             told::<RewindGuard>,
         ),
-        section("[limits]", "What is held at once.", &["limits"], "Limits", told::<Limits>),
-        section("[log]", "What is said on standard error.", &["log"], "Log", told::<Log>),
     ]
 }
 
