@@ -32,10 +32,24 @@ missing() {
 }
 
 need_tools() {
-  local packages as_root='' install
   [ "$(uname -s)" = Linux ] || die "the stack runs on Linux only (it needs 127.0.0.2 and /proc); elsewhere use docker-compose.yml"
-  packages=$(missing | tr '\n' ' ')
+  install_missing missing
   find_jdk17
+}
+
+# The browser in which tests look at the page, under any of its names.
+missing_browser() {
+  local name
+  for name in chromium-headless-shell chromium chromium-browser google-chrome; do
+    command -v $name >/dev/null && return
+  done
+  echo chromium-headless-shell
+}
+
+# Installs the packages that a function prints, and asks it again.
+install_missing() {
+  local packages as_root='' install
+  packages=$($1 | tr '\n' ' ')
   [ -n "$packages" ] || return 0
   [ "$(id -u)" = 0 ] || as_root='sudo '
   install="${as_root}apt-get update && ${as_root}apt-get install -y --no-install-recommends $packages"
@@ -47,11 +61,11 @@ need_tools() {
     die "install them with: $install"
   fi
   say "installing them: $install"
+  mkdir -p "$LOGS"
   # shellcheck disable=SC2086
   { ${as_root}apt-get update -q && ${as_root}env DEBIAN_FRONTEND=noninteractive \
       apt-get install -q -y --no-install-recommends $packages; } >"$LOGS/apt.log" 2>&1 </dev/null ||
     { tail -n 20 "$LOGS/apt.log" >&2; die "that failed; install them with: $install"; }
-  packages=$(missing | tr '\n' ' ')
-  find_jdk17
+  packages=$($1 | tr '\n' ' ')
   [ -z "$packages" ] || die "still missing after the installation: $packages"
 }

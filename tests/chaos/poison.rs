@@ -77,7 +77,8 @@ async fn a_panic_over_a_record_is_its_dead_letter_and_a_redrive_makes_it_good() 
     let mut report = Report::new(10, "a panic of our own over one record", seed());
     let mut load = Load::new(report.seed);
     report.injected = 1;
-    let run = scenario.cdcconsumer().env("FAILPOINT", "decoding:100").start();
+    let secret = ("ROWFERRY_KAFKA_PROPERTIES_SASL_PASSWORD", "canary-of-the-password-55aa");
+    let run = scenario.cdcconsumer().env(secret.0, secret.1).env("FAILPOINT", "decoding:100").start();
     load.go_on(&scenario, 300).await;
     let ([users, orders], group) = (scenario.change_topics(), scenario.cassandra_group());
     let topics = [users.as_str(), orders.as_str()];
@@ -86,6 +87,8 @@ async fn a_panic_over_a_record_is_its_dead_letter_and_a_redrive_makes_it_good() 
     assert_eq!(run.exit_code(25).await, 0);
     let reasons: Vec<String> = scenario.dead_letters().iter().map(|letter| letter.reason()).collect();
     assert_eq!(reasons, ["panicked"]);
+    let told = format!("{}{:?}", run.log(), scenario.dead_letters()[0].headers);
+    assert!(told.contains("panicked") && !told.contains(secret.1), "a panic tells a secret: {told}");
     report.observed = 1;
 
     // The load's records are of a day long ago.

@@ -50,6 +50,7 @@ mod identity;
 mod memory;
 mod admin;
 mod panels;
+mod browser;
 mod ctl;
 mod backfill;
 mod sweep;
