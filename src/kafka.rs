@@ -9,6 +9,7 @@ pub mod place;
 pub mod partition;
 pub mod saved;
 pub mod topic_id;
+mod ends_watch;
 mod topic_watch;
 mod verdict;
 mod start;

@@ -165,6 +165,11 @@ impl Partition {
         self.meters.paused.get() == 1
     }
 
+    /// Whether the client reads on. One that cannot run is not read either, and nobody asks for its end.
+    pub fn is_read(&self) -> bool {
+        !self.is_paused && !self.is_held()
+    }
+
     /// What is seen of it, also after it was given up.
     pub fn seen(&self) -> Arc<Live> {
         self.live.clone()

@@ -12,6 +12,7 @@ use tokio::sync::{mpsc, watch};
 
 use crate::failpoint::{self, Stage};
 use crate::kafka::control::{Control, Request};
+use crate::kafka::ends_watch::EndsWatch;
 use crate::kafka::partition::plain_offset;
 use crate::kafka::rebalance::Context;
 use crate::kafka::start::{self, Unready};
@@ -90,7 +91,8 @@ pub fn run<S: Sink>(
     consumer.subscribe(&topics).map_err(PollError::Client)?;
     let watch = TopicWatch::new(&consumer);
     let orders = control.listen();
-    let poll = Poll { consumer: &consumer, topics, watch, orders, finished: 0, status_at: Instant::now() };
+    let (ends, status_at) = (EndsWatch::new(), Instant::now());
+    let poll = Poll { consumer: &consumer, topics, watch, ends, orders, finished: 0, status_at };
     let ended = poll.run(&shutdown);
     consumer.context().owned().is_closed = true;
     consumer.context().meters.does(Doing::Stopping);
@@ -145,6 +147,7 @@ struct Poll<'c, S: Sink> {
     consumer: &'c BaseConsumer<Context<S>>,
     topics: Vec<&'c str>,
     watch: TopicWatch<'c, S>,
+    ends: EndsWatch,
     orders: mpsc::Receiver<Request>,
     /// Records finished as of the last status line, and when that was.
     finished: u64,
@@ -167,6 +170,7 @@ impl<S: Sink> Poll<'_, S> {
                 commit_at = Instant::now() + COMMIT_INTERVAL;
             }
             self.watch.look(now);
+            self.ends.look(self.consumer.context(), now);
             if now >= self.status_at + STATUS_INTERVAL {
                 self.say_status(now);
             }

@@ -403,7 +403,8 @@ impl<S: Sink> ClientContext for Context<S> {
         for (name, topic) in &statistics.topics {
             // The end of what can be read: records of a transaction that is open are behind it.
             for (number, told) in topic.partitions.iter().filter(|(_, told)| told.ls_offset >= 0) {
-                if let Some(partition) = owned.get_mut(name, *number) {
+                // Of one that is not read the client tells what it knew before.
+                if let Some(partition) = owned.get_mut(name, *number).filter(|partition| partition.is_read()) {
                     partition.ends_at(told.ls_offset);
                 }
             }

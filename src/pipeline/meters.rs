@@ -297,7 +297,7 @@ impl PartitionMeters {
         }
     }
 
-    /// A batch is durable that had so many records when it was begun.
+    /// A batch is durable that had so many records when it was begun. Those that are dead letters by now had no delay.
     pub(super) fn finish(&self, batch: &Batch, records: u64) {
         self.batches.add(1);
         self.finished.add(records);
@@ -307,7 +307,7 @@ impl PartitionMeters {
             let value = record.value.as_deref().filter(|value| value.len() <= READ_BYTES_MAX);
             if let Some(then) = value.and_then(committed_ms).or(record.timestamp_ms) {
                 let ms = u64::try_from(now_ms().saturating_sub(then)).unwrap_or(0);
-                self.delay.observe_many(Duration::from_millis(ms), records);
+                self.delay.observe_many(Duration::from_millis(ms), batch.records.len() as u64);
             }
         }
     }

@@ -115,7 +115,7 @@ async fn the_figures_are_those_of_what_was_sent() {
         ("rowferry_partitions", "", 10.0),
         ("rowferry_partitions_stopped", "", 0.0),
         ("rowferry_partition_state", "state=\"running\"", 10.0),
-        ("rowferry_delay_seconds_count", "", sent),
+        ("rowferry_delay_seconds_count", "", sent - 1.0),
         ("rowferry_kafka_away_seconds", "", 0.0),
         ("rowferry_sink_away_seconds", "", 0.0),
         ("rowferry_ready", "", 1.0),

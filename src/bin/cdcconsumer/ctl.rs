@@ -26,9 +26,7 @@ use crate::{refused, sections};
 Examples:
   cdcconsumer ctl pause --topic cdc.public.orders
   cdcconsumer ctl resume --topic cdc.public.orders
-  cdcconsumer ctl pause --table orders
-  cdcconsumer ctl seek --to-beginning --topic cdc.public.orders
-  cdcconsumer ctl seek --to-offset 4711 --topic cdc.public.orders --partition 2"
+  cdcconsumer ctl seek --to-beginning --topic cdc.public.orders"
 )]
 pub struct Flags {
     #[command(subcommand)]
@@ -44,11 +42,21 @@ pub struct Flags {
 #[derive(Debug, Subcommand)]
 enum Wish {
     /// Read no more of it; what is in hand is finished. It lasts until `resume`, or until the process ends.
+    #[command(after_help = "Examples:
+  cdcconsumer ctl pause --topic cdc.public.orders
+  cdcconsumer ctl pause --topic cdc.public.orders --partition 2
+  cdcconsumer ctl pause --table orders")]
     Pause(Of),
     /// Go on with it.
+    #[command(after_help = "Examples:
+  cdcconsumer ctl resume --topic cdc.public.orders
+  cdcconsumer ctl resume --table orders")]
     Resume(Of),
     /// Read it again from there, as `cdcconsumer seek` does in a stopped group: never over something newer. The instance
     /// leaves the group for a moment and joins it again.
+    #[command(after_help = "Examples:
+  cdcconsumer ctl seek --to-beginning --topic cdc.public.orders
+  cdcconsumer ctl seek --to-offset 4711 --topic cdc.public.orders --partition 2")]
     Seek(Seek),
 }
 

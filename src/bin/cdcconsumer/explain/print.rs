@@ -3,12 +3,12 @@
 use std::fmt::Write as _;
 
 use chrono::{DateTime, SecondsFormat};
+use rowferry::ops::letters::mask::printable;
 use rowferry::plan::write::WriteKind;
 use rowferry::sink::cassandra::cells::Cell;
 use rowferry::verify::report::shown;
 use serde_json::{Map, Value, json};
 
-use crate::dead_letters::mask::printable;
 use crate::explain::history::{Certainty, Event, Outcome, Planned, Read};
 
 /// Everything that is known of one row.
