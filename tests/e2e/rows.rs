@@ -2,6 +2,7 @@
 //! pass through any code of ours.
 
 use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
 
 use chrono::{DateTime, NaiveDate, SecondsFormat, Utc};
 use futures::TryStreamExt as _;
@@ -9,7 +10,8 @@ use scylla::value::{CqlValue, Row as CqlRow};
 use serde_json::Value;
 use sqlx::{AssertSqlSafe, Column as _, Row as _, TypeInfo as _, ValueRef as _};
 
-use crate::stack::{Scenario, until};
+use crate::stack::Scenario;
+use crate::topics::Stored;
 
 /// Column to value; `None` is null. Times as `2025-01-31T12:00:00.000Z`, decimals with the places that they have.
 pub type Row = BTreeMap<String, Option<String>>;
@@ -125,14 +127,41 @@ impl Scenario {
         for table in ["users", "orders"] {
             let topic = self.topic(&format!("public.{table}"));
             let rows = self.postgres_rows(table).await;
-            let mut seen = Vec::new();
-            until(&format!("Debezium has sent all of {table}"), 90, async || {
+            let deadline = Instant::now() + Duration::from_secs(90);
+            let (mut seen, mut read_at) = (Vec::new(), None);
+            loop {
                 let ends = self.ends(&topic);
                 let has_news = std::mem::replace(&mut seen, ends.clone()) != ends;
-                has_news && self.folded(&topic) == rows
-            })
-            .await;
+                if has_news || read_at.is_none_or(|at: Instant| at.elapsed() > Duration::from_secs(5)) {
+                    read_at = Some(Instant::now());
+                    if self.folded(&topic) == rows {
+                        break;
+                    }
+                }
+                let is_late = Instant::now() > deadline;
+                assert!(
+                    !is_late,
+                    "Debezium has not sent all of {table}: {}",
+                    self.history_of_difference(&topic, &rows)
+                );
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
         }
+    }
+
+    /// The records of the first row of which the topic says something else.
+    fn history_of_difference(&self, topic: &str, rows: &Rows) -> String {
+        let folded = self.folded(topic);
+        let others = folded.iter().filter(|row| !rows.contains(row));
+        let missing = rows.iter().filter(|row| !folded.contains(row));
+        let differing: Vec<&Row> = others.chain(missing).collect();
+        let Some(id) = differing.first().and_then(|row| row["id"].clone()) else { return "nothing differs now".into() };
+        let of_row =
+            |record: &Stored| record.key.as_ref().is_some_and(|key| String::from_utf8_lossy(key).contains(&id));
+        let records = self.records(topic).into_iter().filter(of_row);
+        let told: Vec<String> = records.map(|record| format!("{} {}", record.offset, record.value_text())).collect();
+        let row = rows.iter().find(|row| row["id"].as_ref() == Some(&id));
+        format!("{} rows differ; one is {row:?} in Postgres, and its records are\n{}", differing.len(), told.join("\n"))
     }
 
     /// What a change topic says that its table holds now.
