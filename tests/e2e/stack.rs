@@ -1,5 +1,6 @@
 //! A place of its own on the running stack: made by [`Scenario::new`], removed when it is dropped.
 
+use std::collections::BTreeMap;
 use std::collections::hash_map::RandomState;
 use std::fs;
 use std::hash::{BuildHasher as _, Hasher as _};
@@ -11,6 +12,7 @@ use std::time::{Duration, Instant};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::BaseConsumer;
 use rdkafka::producer::FutureProducer;
 use scylla::client::execution_profile::ExecutionProfile;
 use scylla::client::session::Session;
@@ -45,6 +47,8 @@ pub struct Scenario {
     pub cassandra: Session,
     pub kafka: AdminClient<DefaultClientContext>,
     pub producer: FutureProducer,
+    /// Clients that ask, by the group that they ask for (topics.rs).
+    pub(crate) readers: Mutex<BTreeMap<String, Arc<BaseConsumer>>>,
     /// Topics that are removed at the end.
     pub(crate) made: Mutex<Vec<String>>,
     connector: Mutex<bool>,
@@ -87,6 +91,7 @@ impl Scenario {
             cassandra,
             kafka,
             producer,
+            readers: Mutex::default(),
             made: Mutex::default(),
             connector: Mutex::default(),
             started: Mutex::default(),

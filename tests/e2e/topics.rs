@@ -1,6 +1,7 @@
 //! Topics, records and offsets, seen by a second client.
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use rdkafka::admin::{AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
@@ -145,9 +146,11 @@ impl Scenario {
         altered.into_iter().for_each(|altered| drop(altered.unwrap()));
     }
 
-    fn reader(&self, group: &str) -> BaseConsumer {
-        let group = if group.is_empty() { "nobody" } else { group };
-        client().set("group.id", group).set("enable.auto.commit", "false").create().unwrap()
+    /// A client that asks, in the name of a group where that matters. It stays: tests ask twenty times a second, and to
+    /// connect costs more than all else.
+    fn reader(&self, group: &str) -> Arc<BaseConsumer> {
+        let mut readers = self.readers.lock().unwrap_or_else(PoisonError::into_inner);
+        readers.entry(group.into()).or_insert_with(|| Arc::new(consumer(group))).clone()
     }
 
     /// Writes a record and returns where it went: partition and offset.
@@ -201,7 +204,7 @@ impl Scenario {
         if open == 0 {
             return stored;
         }
-        let consumer = self.reader("");
+        let consumer = consumer("");
         consumer.assign(&assignment).unwrap();
         while open > 0 {
             let message = consumer.poll(TIMEOUT).unwrap_or_else(|| panic!("{topic} does not give its records"));
@@ -337,4 +340,9 @@ impl Scenario {
             }
         }
     }
+}
+
+fn consumer(group: &str) -> BaseConsumer {
+    let group = if group.is_empty() { "nobody" } else { group };
+    client().set("group.id", group).set("enable.auto.commit", "false").create().unwrap()
 }
