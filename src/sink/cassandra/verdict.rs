@@ -73,7 +73,7 @@ pub fn prepare(error: &PrepareError) -> Judged {
         PrepareError::ConnectionPoolError(pool) => connection_pool(pool),
         PrepareError::AllAttemptsFailed { first_attempt } => match first_attempt {
             RequestAttemptError::DbError(DbError::Invalid, message) => Judged::stop(format_args!(
-                "{message}: correct the table or the route, `rowferry.toml` and the keyspace have to agree"
+                "{message}: correct the table or the route, for the configuration and the keyspace have to agree"
             )),
             other => request(other),
         },
