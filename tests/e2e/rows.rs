@@ -166,19 +166,17 @@ impl Scenario {
 
     /// What a change topic says that its table holds now.
     fn folded(&self, topic: &str) -> Rows {
-        let mut tables: BTreeMap<Vec<u8>, Row> = BTreeMap::new();
-        for record in self.records(topic) {
-            let Some(value) = &record.value else { continue };
-            let value: Value = serde_json::from_slice(value).unwrap();
-            let Some(key) = record.key else { continue };
-            match value["after"].as_object() {
-                Some(_) => drop(tables.insert(key, debezium_row(&value["after"]))),
-                None => drop(tables.remove(&key)),
-            }
-        }
-        let mut rows: Rows = tables.into_values().collect();
+        let newest = self.newest(topic);
+        let images = newest.values().map(|value| &value["after"]).filter(|after| after.is_object());
+        let mut rows: Rows = images.map(debezium_row).collect();
         rows.sort();
         rows
+    }
+
+    /// The last envelope of each key.
+    pub fn newest(&self, topic: &str) -> BTreeMap<Vec<u8>, Value> {
+        let envelope = |record: Stored| Some((record.key?, serde_json::from_slice(&record.value?).unwrap()));
+        self.records(topic).into_iter().filter_map(envelope).collect()
     }
 }
 
