@@ -124,7 +124,6 @@ pub struct Source {
     /// The end of the last commit, the last transaction, and the row that it changed.
     commit_lsn: u64,
     changed: i64,
-    committed_us: i64,
     counter: i64,
     pub now_ms: i64,
     pub log: Vec<Entry>,
@@ -150,7 +149,6 @@ impl Source {
             again: false,
             commit_lsn: 1_000,
             changed: -1,
-            committed_us: 0,
             counter: 0,
             now_ms: 1_700_000_000_000,
             log: Vec::new(),
@@ -252,9 +250,8 @@ impl Source {
     }
 
     fn stream(&mut self, event: Event, position: Position, stamp: Stamp, poison: bool) {
-        // A seek begins the guard's marks anew, and then a commit time that runs backwards looks like another history.
-        self.committed_us = (1_000 * self.now_ms).max(self.committed_us + 1);
-        let ts_us = self.committed_us;
+        // Commit times run backwards between transactions.
+        let ts_us = 1_000 * self.now_ms - 700 * (self.counter % 3);
         self.streamed.push(Streamed { event: event.clone(), position, ts_us, poison });
         self.append(event, Some((position, ts_us)), stamp, poison, false);
     }
