@@ -8,7 +8,7 @@ use crate::history::History;
 use crate::load::Load;
 use crate::process::Started;
 use crate::report::Report;
-use crate::servers::{Servers, alone, until_cassandra_agrees};
+use crate::servers::{Servers, alone, until_cassandra_has_settled};
 use crate::stack::{Scenario, until};
 
 /// How long all brokers stay away after everybody has noticed.
@@ -138,7 +138,7 @@ async fn cassandra_loses_one_node_then_two_and_gets_them_back() {
     run.signal("TERM");
     assert_eq!(run.exit_code(25).await, 0);
 
-    until_cassandra_agrees(&scenario).await;
+    until_cassandra_has_settled(&scenario).await;
     assert_eq!(scenario.all_writetimes(&scenario.id).await, load.expected());
     scenario.assert_committed_to_the_ends(&group, &topics);
     assert_eq!(scenario.dead_letters(), []);

@@ -176,6 +176,8 @@ impl<'s> Victim<'s> {
     async fn recovers(&self, report: &mut Report) {
         let begun = Instant::now();
         let run = self.member().start();
+        // One that is asked to end before it listens to signals would end by that.
+        run.logs(" assigned ", 60).await;
         let end = self.scenario.ends_sum(&self.topics.each_ref().map(String::as_str));
         until("nothing is left to do", 60, async || self.committed() == end).await;
         report.recovered.push(begun.elapsed());

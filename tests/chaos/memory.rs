@@ -10,7 +10,7 @@ use crate::history::History;
 use crate::load::Load;
 use crate::process::Started;
 use crate::report::Report;
-use crate::servers::{Servers, alone, until_cassandra_agrees};
+use crate::servers::{Servers, alone, until_cassandra_has_settled};
 use crate::stack::{Scenario, until};
 
 const OUTAGE_SECONDS: u64 = 120;
@@ -90,7 +90,7 @@ async fn memory_stays_flat_through_an_outage_of_the_sinks_with_a_growing_backlog
     report.observed += 3;
     servers.back();
     assert_eq!(producer.exit_code(60).await, 0);
-    until_cassandra_agrees(&scenario).await;
+    until_cassandra_has_settled(&scenario).await;
     scenario.consumer_to_the_end().await;
     scenario.cdcconsumer_to_the_end().await;
     history.assert_in_postgres(&scenario).await;

@@ -3,13 +3,24 @@
 use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
+use scylla::client::session_builder::SessionBuilder;
+use scylla::policies::host_filter::AllowListHostFilter;
 use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::stack::{REPOSITORY, Scenario, until};
 
 static TURN: RwLock<()> = RwLock::const_new(());
+
+/// Nodes are asked this often how they are, and believed when they say the same so many times: longer than a hint stays
+/// in memory (`hints_flush_period`).
+const LOOK_INTERVAL: Duration = Duration::from_millis(100);
+const IN_A_ROW: u32 = 15;
+const HINTS: &str = "SELECT host_id FROM system_views.pending_hints";
+const WAITING_WRITES: &str =
+    "SELECT name FROM system_views.thread_pools WHERE name = 'MutationStage' AND pending_tasks > 0 ALLOW FILTERING";
 
 /// Waits until no test of this binary hurts the servers.
 pub async fn turn() -> RwLockReadGuard<'static, ()> {
@@ -97,14 +108,32 @@ fn server(arguments: &[&str]) -> Command {
     command
 }
 
-/// Nodes that answer do not know at once that the others answer, too.
-pub async fn until_cassandra_agrees(scenario: &Scenario) {
+/// Nodes that answer do not know at once that the others answer, too, and what was written while one was away comes to
+/// it later. A node that is told to drop a keyspace meanwhile may do half of it, and disagrees about the schema from
+/// then on.
+pub async fn until_cassandra_has_settled(scenario: &Scenario) {
     let mut times = 0;
     until("every Cassandra node sees a quorum", 90, async || {
-        tokio::time::sleep(Duration::from_millis(100)).await;
+        tokio::time::sleep(LOOK_INTERVAL).await;
         let read = scenario.cassandra.query_unpaged(format!("SELECT id FROM {}.users LIMIT 1", scenario.id), ()).await;
         times = if read.is_ok() { times + 1 } else { 0 };
-        times >= 12
+        times >= IN_A_ROW
     })
     .await;
+    for node in ["127.0.0.1:9042", "127.0.0.2:9042", "127.0.0.3:9042"] {
+        let alone = AllowListHostFilter::new([node]).unwrap();
+        let session = SessionBuilder::new().known_node(node).host_filter(Arc::new(alone)).build().await.unwrap();
+        let has_none = async |query: &str| {
+            let found = session.query_unpaged(query, ()).await.unwrap().into_rows_result().unwrap();
+            found.rows_num() == 0
+        };
+        let mut times = 0;
+        until(&format!("{node} has no writes under way"), 90, async || {
+            tokio::time::sleep(LOOK_INTERVAL).await;
+            let is_quiet = has_none(HINTS).await && has_none(WAITING_WRITES).await;
+            times = if is_quiet { times + 1 } else { 0 };
+            times >= IN_A_ROW
+        })
+        .await;
+    }
 }
