@@ -13,6 +13,7 @@ use crate::topics::{Commits, Stored};
 /// 2100-01-01: V1 takes nothing later for a time.
 const TIMESTAMP_MAX_MS: i64 = 4_102_444_800_000;
 
+const TOPICS: [&str; 2] = ["public.users", "public.orders"];
 /// Table, topic, the column of the id, key columns.
 const TABLES: [(&str, &str, &str, &[&str]); 3] = [
     ("users", "public.users", "id", &["id"]),
@@ -20,20 +21,30 @@ const TABLES: [(&str, &str, &str, &[&str]); 3] = [
     ("orders_by_user", "public.orders", "order_id", &["user_id", "order_id"]),
 ];
 
-/// Looks for changes that are committed and in no table.
-pub async fn audit(scenario: &Scenario, committed: &Commits) -> Audit {
-    let mut audit = Audit::default();
-    let journals = Journal::read_all(scenario);
-    for (table, topic, id, _) in TABLES {
-        let found = scenario.cassandra_rows(table).await;
-        journals[topic].audit(&scenario.topic(topic), table, id, &found, committed, &mut audit);
+/// Looks for changes that are committed and in no table, and reads of the topics only what came since it last looked.
+#[derive(Default)]
+pub struct Auditor {
+    journals: BTreeMap<&'static str, Journal>,
+}
+
+impl Auditor {
+    pub async fn audit(&mut self, scenario: &Scenario, committed: &Commits) -> Audit {
+        let mut audit = Audit::default();
+        for topic in TOPICS {
+            self.journals.entry(topic).or_default().read_on(scenario, &scenario.topic(topic), |_, _| false);
+        }
+        for (table, topic, id, _) in TABLES {
+            let found = scenario.cassandra_rows(table).await;
+            self.journals[topic].audit(&scenario.topic(topic), table, id, &found, committed, &mut audit);
+        }
+        audit
     }
-    audit
 }
 
 /// Asserts that what the topics say is in the tables, write time by write time.
 pub async fn assert_tables(scenario: &Scenario) {
-    let journals = Journal::read_all(scenario);
+    let journals = TOPICS.map(|topic| (topic, Journal::read(scenario, &scenario.topic(topic))));
+    let journals = BTreeMap::from(journals);
     for (table, topic, id, keys) in TABLES {
         assert_table(scenario, table, &journals[topic], id, keys).await;
     }
@@ -58,6 +69,8 @@ struct Change {
 #[derive(Debug, Default)]
 pub struct Journal {
     rows: BTreeMap<String, Vec<Change>>,
+    /// For each partition the offset to read on from, and the version of the record before it.
+    read: BTreeMap<i32, (i64, i64)>,
 }
 
 /// What a kill left behind, as the auditor found it.
@@ -70,12 +83,6 @@ pub struct Audit {
 }
 
 impl Journal {
-    /// By the short name of the topic.
-    fn read_all(scenario: &Scenario) -> BTreeMap<&'static str, Journal> {
-        let read = |topic| (topic, Journal::read(scenario, &scenario.topic(topic)));
-        ["public.users", "public.orders"].map(read).into()
-    }
-
     pub fn read(scenario: &Scenario, topic: &str) -> Journal {
         Journal::read_without(scenario, topic, |_, _| false)
     }
@@ -83,19 +90,25 @@ impl Journal {
     /// What is refused is no change, and has its version all the same.
     pub fn read_without(scenario: &Scenario, topic: &str, is_refused: impl Fn(i32, i64) -> bool) -> Journal {
         let mut journal = Journal::default();
-        let mut last: BTreeMap<i32, i64> = BTreeMap::new();
-        for record in scenario.records(topic) {
-            let last = last.entry(record.partition).or_default();
+        journal.read_on(scenario, topic, is_refused);
+        journal
+    }
+
+    /// Reads what has come since.
+    fn read_on(&mut self, scenario: &Scenario, topic: &str, is_refused: impl Fn(i32, i64) -> bool) {
+        let from = |partition| self.read.get(&partition).map_or(0, |(next_offset, _)| *next_offset);
+        for record in scenario.records_from(topic, from) {
+            let (next_offset, last) = self.read.entry(record.partition).or_default();
             let timestamp_ms = record.timestamp_ms.filter(|ms| (0..=TIMESTAMP_MAX_MS).contains(ms)).unwrap_or(0);
             *last = (1000 * timestamp_ms).max(*last + 2);
+            *next_offset = record.offset + 1;
             if is_refused(record.partition, record.offset) {
                 continue;
             }
             let Some((id, image)) = row_of(&record) else { continue };
             let change = Change { partition: record.partition, offset: record.offset, version: *last, image };
-            journal.rows.entry(id).or_default().push(change);
+            self.rows.entry(id).or_default().push(change);
         }
-        journal
     }
 
     /// The table at its end, with the write times of its cells.
@@ -183,7 +196,7 @@ fn the_auditor_sees_what_is_missing_and_what_is_behind() {
     let change = |offset, image| Change { partition: 0, offset, version: 2 * offset, image };
     let changes =
         vec![change(0, Some(row("a"))), change(1, Some(row("b"))), change(2, None), change(3, Some(row("c")))];
-    let journal = Journal { rows: [("7".to_string(), changes)].into() };
+    let journal = Journal { rows: [("7".to_string(), changes)].into(), ..Journal::default() };
     let audit = |next_offset: i64, found: &[Row]| {
         let committed = Commits::from([(("t".into(), 0), Commit { next_offset, metadata: String::new() })]);
         let mut audit = Audit::default();

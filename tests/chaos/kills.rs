@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::changes::{key, user};
 use crate::commits::CommitWatch;
 use crate::history::History;
-use crate::journal::{assert_tables, audit};
+use crate::journal::{Auditor, assert_tables};
 use crate::load::{Dice, Load, PARTITIONS};
 use crate::process::Program;
 use crate::reader::Reader;
@@ -52,13 +52,14 @@ async fn cdcconsumer_dies_at_every_stage() {
     let mut planted = BTreeSet::new();
     let reader = Reader::of_users(&scenario).await;
     let commits = CommitWatch::of(&victim.group, &victim.topics);
+    let mut auditor = Auditor::default();
     for (stage, visits) in STAGES {
         for _ in 0..rounds() {
             load.go_on(&scenario, CHANGES).await;
             let poison: Vec<Raw> = (0..POISON).map(|number| bad_change(&mut dice, number)).collect();
             planted.extend(scenario.produce_all(&victim.topics[0], &poison).await);
             victim.dies(stage, 1 + dice.below(visits), &mut report).await;
-            let audit = audit(&scenario, &victim.commits()).await;
+            let audit = auditor.audit(&scenario, &victim.commits()).await;
             eprintln!("{stage}: committed {}, {} beyond", victim.committed(), audit.beyond);
             report.redelivered += audit.beyond;
             report.violations.extend(audit.violations.into_iter().map(|told| format!("{stage}: {told}")));

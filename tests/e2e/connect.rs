@@ -11,7 +11,7 @@ use crate::stack::{REPOSITORY, Scenario, run, until};
 
 /// The stack's own way to a JDK. It becomes the worker, so that its process id is the worker's.
 const LAUNCH: &str = r#". stack/lib/common.sh; . "$STACK/lib/needs.sh"; find_jdk17 || die "no JDK 17: make up"
-cd "$1" && exec "$JAVA_HOME/bin/java" -Xms128m -Xmx512m -cp "$LIBS/kafka/*" \
+cd "$1" && exec "$JAVA_HOME/bin/java" $JVM_COMPILER -XX:+UseSerialGC -Xms128m -Xmx512m -cp "$LIBS/kafka/*" \
   org.apache.kafka.connect.cli.ConnectDistributed connect.properties"#;
 
 /// Topics that a worker keeps its state in. It makes them itself.

@@ -191,12 +191,18 @@ impl Scenario {
 
     /// Everything in a topic, by partition and offset.
     pub fn records(&self, topic: &str) -> Vec<Stored> {
+        self.records_from(topic, |_| 0)
+    }
+
+    /// The same from an offset on in each partition.
+    pub fn records_from(&self, topic: &str, from: impl Fn(i32) -> i64) -> Vec<Stored> {
         let ends = self.ends(topic);
         let mut assignment = TopicPartitionList::new();
         let mut open = 0;
-        for (partition, (low, high)) in ends.iter().enumerate() {
-            if low < high {
-                assignment.add_partition_offset(topic, partition as i32, Offset::Offset(*low)).unwrap();
+        for (partition, (low, high)) in (0..).zip(&ends) {
+            let start = from(partition).max(*low);
+            if start < *high {
+                assignment.add_partition_offset(topic, partition, Offset::Offset(start)).unwrap();
                 open += 1;
             }
         }
