@@ -43,8 +43,8 @@ impl Auditor {
 
 /// Asserts that what the topics say is in the tables, write time by write time.
 pub async fn assert_tables(scenario: &Scenario) {
-    let journals = TOPICS.map(|topic| (topic, Journal::read(scenario, &scenario.topic(topic))));
-    let journals = BTreeMap::from(journals);
+    let read = |topic| (topic, Journal::read(scenario, &scenario.topic(topic)));
+    let journals = BTreeMap::from(TOPICS.map(read));
     for (table, topic, id, keys) in TABLES {
         assert_table(scenario, table, &journals[topic], id, keys).await;
     }

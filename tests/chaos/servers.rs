@@ -112,12 +112,9 @@ fn server(arguments: &[&str]) -> Command {
 /// it later. A node that is told to drop a keyspace meanwhile may do half of it, and disagrees about the schema from
 /// then on.
 pub async fn until_cassandra_has_settled(scenario: &Scenario) {
-    let mut times = 0;
-    until("every Cassandra node sees a quorum", 90, async || {
-        tokio::time::sleep(LOOK_INTERVAL).await;
-        let read = scenario.cassandra.query_unpaged(format!("SELECT id FROM {}.users LIMIT 1", scenario.id), ()).await;
-        times = if read.is_ok() { times + 1 } else { 0 };
-        times >= IN_A_ROW
+    until_it_stays("every Cassandra node sees a quorum", async || {
+        let read = format!("SELECT id FROM {}.users LIMIT 1", scenario.id);
+        scenario.cassandra.query_unpaged(read, ()).await.is_ok()
     })
     .await;
     for node in ["127.0.0.1:9042", "127.0.0.2:9042", "127.0.0.3:9042"] {
@@ -127,13 +124,18 @@ pub async fn until_cassandra_has_settled(scenario: &Scenario) {
             let found = session.query_unpaged(query, ()).await.unwrap().into_rows_result().unwrap();
             found.rows_num() == 0
         };
-        let mut times = 0;
-        until(&format!("{node} has no writes under way"), 90, async || {
-            tokio::time::sleep(LOOK_INTERVAL).await;
-            let is_quiet = has_none(HINTS).await && has_none(WAITING_WRITES).await;
-            times = if is_quiet { times + 1 } else { 0 };
-            times >= IN_A_ROW
-        })
-        .await;
+        let is_quiet = async || has_none(HINTS).await && has_none(WAITING_WRITES).await;
+        until_it_stays(&format!("{node} has no writes under way"), is_quiet).await;
     }
+}
+
+/// Looks until it was true [`IN_A_ROW`].
+async fn until_it_stays(what: &str, mut look: impl AsyncFnMut() -> bool) {
+    let mut times = 0;
+    until(what, 90, async || {
+        tokio::time::sleep(LOOK_INTERVAL).await;
+        times = if look().await { times + 1 } else { 0 };
+        times >= IN_A_ROW
+    })
+    .await;
 }

@@ -20,7 +20,7 @@ const KILLS: usize = 2;
 /// Rows that change all the time; those above mark that the connector has caught up.
 const HOT_ROWS: i64 = 20;
 const MARKERS_FROM: i64 = 1_000;
-const CHANGE_INTERVAL: Duration = Duration::from_millis(10);
+const CHANGE_INTERVAL: Duration = Duration::from_millis(5);
 /// So long after a flush a worker is killed: the next flush, five seconds later, would leave little to repeat.
 const LIFE_MS_MIN: u64 = 2_000;
 const LIFE_MS_MAX: u64 = 4_000;
