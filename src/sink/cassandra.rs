@@ -331,7 +331,8 @@ impl Cassandra {
 
     /// The server called a request invalid, which it says of a row that does not fit and of a table that is gone.
     /// Preparing the statements again tells the two apart (C9), and sending row by row finds the one to blame; a row
-    /// that is refused twice while its statement stands is a reject.
+    /// that is refused twice while its statement stands is a reject. One node is enough for a statement to stand, so
+    /// another one may be without the table.
     async fn send_singly(
         &self,
         batch: &Batch,
@@ -344,6 +345,9 @@ impl Cassandra {
         for at in group {
             if let Err(error) = self.send(rows, std::slice::from_ref(at), halt).await {
                 match verdict::execution(&error) {
+                    judged if judged.verdict == Verdict::Reject && verdict::misses_schema(&error) => {
+                        return Err(Trouble::Wait("Cassandra: a node does not know a table that others know".into()));
+                    }
                     judged if judged.verdict == Verdict::Reject => refused.push(*at),
                     judged => return Err(judged.into_failure().into()),
                 }

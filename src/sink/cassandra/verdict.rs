@@ -67,6 +67,17 @@ pub fn execution(error: &ExecutionError) -> Judged {
     }
 }
 
+/// Whether a node says that it has no such keyspace, table or column, which no row can make it say: the words of
+/// Cassandra 4 and 5, and of Scylla.
+pub fn misses_schema(error: &ExecutionError) -> bool {
+    let ExecutionError::LastAttemptError(RequestAttemptError::DbError(DbError::Invalid, message)) = error else {
+        return false;
+    };
+    ["does not exist", "unconfigured table", "Undefined column name", "Can't find a keyspace"]
+        .iter()
+        .any(|words| message.contains(words))
+}
+
 /// Judges what preparing a statement ended with. What is invalid here is the statement, so the table or its columns.
 pub fn prepare(error: &PrepareError) -> Judged {
     match error {
@@ -352,6 +363,20 @@ mod tests {
         for error in [DbError::AuthenticationError, DbError::Unauthorized] {
             assert_eq!(database(&error, "Unable to perform authentication: timed out").verdict, Verdict::Retry);
         }
+    }
+
+    #[test]
+    fn no_row_makes_a_node_say_that_it_has_no_table() {
+        let says = |message: &str| {
+            let attempt = RequestAttemptError::DbError(DbError::Invalid, message.into());
+            misses_schema(&ExecutionError::LastAttemptError(attempt))
+        };
+        assert!(says("keyspace cdc does not exist"));
+        assert!(says("table users does not exist"));
+        assert!(says("Undefined column name dob in table cdc.users"));
+        assert!(says("unconfigured table users"));
+        assert!(!says("Key length of 65536 is longer than maximum of 65535"));
+        assert!(!says("Batch too large"));
     }
 
     #[test]
